@@ -1,0 +1,103 @@
+//! Benchmarks of what a user gets: `loadr-fast` beside its peers and its floor, against the canned target.
+
+mod clients;
+mod compare;
+mod floor;
+mod machine;
+mod process;
+mod report;
+mod serve;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What the commands here fail with: a sentence for a person.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs loadr-fast, wrk (if installed) and the floor in turn against the canned target and compares what a
+    /// request costs the client.
+    Compare(CompareArguments),
+    /// The floor: the least that an io_uring client can cost. Prints one line of JSON.
+    #[command(hide = true)]
+    Floor {
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long, default_value = "/")]
+        path: String,
+        #[arg(long)]
+        connections: u32,
+        #[arg(long)]
+        seconds: u64,
+    },
+    /// The target, told what to do on standard input.
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        core: usize,
+    },
+}
+
+#[derive(clap::Args)]
+struct CompareArguments {
+    /// How long each run takes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// How many rounds, in each of which every client runs once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// Connections, one request in flight on each (for loadr-fast: virtual users).
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+    /// The core that the clients are pinned to, with all their threads.
+    #[arg(long, default_value_t = 0)]
+    client_core: usize,
+    /// The core that the target is pinned to.
+    #[arg(long, default_value_t = 1)]
+    server_core: usize,
+    /// What is asked for: a path of the target, such as /bytes/16384.
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// Leaves the CPU of starting up out: each client also runs for one second, and the figure is what the
+    /// further requests of the long run cost. (Without it start-up counts, for all clients alike.)
+    #[arg(long)]
+    subtract_startup: bool,
+    /// Writes every run, with facts of the machine, to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Floor {
+            address,
+            path,
+            connections,
+            seconds,
+        } => floor::run(address, &path, connections, seconds),
+        Command::Serve { core } => serve::run(core),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The target as a program: prints where it listens and serves until a signal ends it, or its time is up.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use loadr_target::{Settings, Target};
+
+/// A canned-response HTTP/1.1 server for load tests. Prints the bound address, serves until SIGINT or SIGTERM.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// What to listen on; port 0: a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    address: SocketAddr,
+    /// How many threads, each with its own io_uring.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// The cores to pin the threads to, in turn, such as 1,2.
+    #[arg(long, value_delimiter = ',')]
+    cores: Option<Vec<usize>>,
+    /// End after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let settings = Settings {
+        address: arguments.address,
+        threads: arguments.threads,
+        cores: arguments.cores,
+    };
+    let target = match Target::start(&settings) {
+        Ok(target) => target,
+        Err(error) => {
+            eprintln!("loadr-target: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut stdout = std::io::stdout();
+    // Whoever reads the address may have closed the pipe since.
+    let _ = writeln!(stdout, "{}", target.address()).and_then(|()| stdout.flush());
+    match arguments.seconds {
+        Some(seconds) => thread::sleep(Duration::from_secs(seconds)),
+        // A signal's default action ends the process, and the kernel closes what it had open.
+        None => loop {
+            thread::park();
+        },
+    }
+    target.stop();
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,286 @@
+//! The plan as written to the [`Program`]: names become indices, templates become bytes with holes. Goes on after every
+//! error, so that all of them are found; the Program counts only when there were none.
+
+mod body;
+mod builder;
+mod head;
+mod request;
+mod response;
+mod scope;
+mod target;
+mod thresholds;
+mod variables;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use regex::bytes::RegexBuilder;
+
+use crate::Options;
+use crate::diagnostic::{Report, shown};
+use crate::node::At;
+use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario};
+use crate::program::{
+    CallSite, CallSiteId, CheckId, Origin, OriginId, PluginId, PluginKind, PluginUse, Program,
+    RegexId, Request, Scenario, ScenarioId, Step, VarId,
+};
+use crate::url::Authority;
+
+/// The default of `defaults.http.timeout`.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The default of `graceful_stop`.
+const GRACEFUL_STOP: Duration = Duration::from_secs(30);
+/// The default of `limits.call_timeout`.
+const CALL_TIMEOUT: Duration = Duration::from_millis(50);
+/// The default of `limits.memory`.
+const PLUGIN_MEMORY: u64 = 64 << 20;
+/// The most bytes that all templates may come to: what a small plan with large constants can grow into is bounded.
+const MAX_TEMPLATE_BYTES: usize = 256 << 20;
+/// The most different patterns.
+const MAX_REGEXES: usize = 1000;
+/// The most that one pattern may compile to, in bytes.
+const MAX_REGEX_BYTES: usize = 2 << 20;
+
+/// Compiles `plan`, which is in `file` and has the fingerprint `plan_hash`.
+pub(crate) fn compile(
+    plan: &Plan,
+    file: &Path,
+    plan_hash: String,
+    options: &Options,
+    report: &mut Report,
+) -> Program {
+    let mut compiler = Compiler::new(plan, options, report);
+    compiler.variables();
+    let plugins = compiler.plugins(file);
+    let scenarios = plan
+        .scenarios
+        .iter()
+        .enumerate()
+        .filter_map(|(i, scenario)| compiler.scenario(index(i).map(ScenarioId)?, scenario))
+        .collect();
+    let thresholds = compiler.thresholds();
+    let stem = || {
+        file.file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+    };
+    Program {
+        name: plan
+            .name
+            .as_ref()
+            .map(|name| name.text.clone())
+            .or_else(stem)
+            .unwrap_or_default(),
+        plan_hash,
+        origins: compiler.origins,
+        vars: compiler.vars,
+        requests: compiler.requests,
+        scenarios,
+        plugins,
+        call_sites: compiler.call_sites,
+        checks: compiler.checks,
+        regexes: compiler.regexes,
+        thresholds,
+    }
+}
+
+/// What has been compiled so far.
+struct Compiler<'a> {
+    plan: &'a Plan,
+    options: &'a Options,
+    report: &'a mut Report,
+    constants: HashMap<&'a str, scope::Constant>,
+    scope: scope::Scope<'a>,
+    vars: Vec<String>,
+    var_ids: HashMap<String, VarId>,
+    origins: Vec<Origin>,
+    origin_ids: HashMap<Authority, OriginId>,
+    requests: Vec<Request>,
+    plugin_ids: HashMap<&'a str, PluginId>,
+    call_sites: Vec<CallSite>,
+    checks: Vec<String>,
+    check_ids: HashMap<String, CheckId>,
+    regexes: Vec<regex::bytes::Regex>,
+    /// `None`: it does not compile, which has been reported.
+    regex_ids: HashMap<String, Option<RegexId>>,
+    template_bytes: usize,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(plan: &'a Plan, options: &'a Options, report: &'a mut Report) -> Self {
+        Self {
+            plan,
+            options,
+            report,
+            constants: HashMap::new(),
+            scope: scope::Scope::default(),
+            vars: Vec::new(),
+            var_ids: HashMap::new(),
+            origins: Vec::new(),
+            origin_ids: HashMap::new(),
+            requests: Vec::new(),
+            plugin_ids: HashMap::new(),
+            call_sites: Vec::new(),
+            checks: Vec::new(),
+            check_ids: HashMap::new(),
+            regexes: Vec::new(),
+            regex_ids: HashMap::new(),
+            template_bytes: 0,
+        }
+    }
+
+    fn plugins(&mut self, file: &Path) -> Vec<PluginUse> {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let mut uses = Vec::new();
+        for plugin in &self.plan.plugins {
+            let name = plugin.name.text.as_str();
+            let Some(id) = index(uses.len()) else { break };
+            if self.plugin_ids.insert(name, PluginId(id)).is_some() {
+                let message = format!("the plugin `{}` is listed twice", shown(name));
+                self.report.error(&plugin.name.at, message, None);
+            }
+            let path = plugin.path.as_ref().map(|path| {
+                let path = folder.join(&path.text);
+                // Only fails when there is no current directory; then the path is as good as it gets.
+                std::path::absolute(&path).unwrap_or(path)
+            });
+            uses.push(PluginUse {
+                name: name.to_owned(),
+                path,
+                call_timeout: plugin.call_timeout.unwrap_or(CALL_TIMEOUT),
+                memory_bytes: plugin.memory_bytes.unwrap_or(PLUGIN_MEMORY),
+                location: plugin.name.at.location(),
+            });
+        }
+        uses
+    }
+
+    fn scenario(&mut self, id: ScenarioId, scenario: &'a PlanScenario) -> Option<Scenario> {
+        self.enter(scenario);
+        let defaults = self.defaults();
+        let mut flow = Vec::new();
+        for request in &scenario.flow {
+            // Past the bound every further request would only cost time.
+            if self.template_bytes > MAX_TEMPLATE_BYTES {
+                break;
+            }
+            if let Some(request) = self.request(id, &defaults, request) {
+                flow.push(Step::Request(crate::program::RequestId(index(
+                    self.requests.len(),
+                )?)));
+                self.requests.push(request);
+            }
+        }
+        let tags = self.tags(&[&scenario.tags]);
+        Some(Scenario {
+            name: scenario.name.clone(),
+            start_time: scenario.start_time,
+            graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
+            executor: scenario.executor?,
+            flow,
+            tags,
+        })
+    }
+
+    /// Tags of several layers, later ones first in rank, sorted by key.
+    fn tags(&mut self, layers: &[&[Pair]]) -> Vec<(String, String)> {
+        let mut tags = std::collections::BTreeMap::new();
+        for pair in layers.iter().copied().flatten() {
+            let Some(value) = self.constant_text(&pair.value, "a tag's value") else {
+                continue;
+            };
+            tags.insert(pair.name.text.clone(), value);
+        }
+        tags.into_iter().collect()
+    }
+
+    fn call_site(&mut self, call: &PluginCall, kind: PluginKind) -> Option<CallSiteId> {
+        let Some(plugin) = self.plugin_ids.get(call.plugin.text.as_str()).copied() else {
+            let message = format!(
+                "the plugin `{}` is not listed under `plugins`",
+                shown(&call.plugin.text)
+            );
+            let names = self
+                .plan
+                .plugins
+                .iter()
+                .map(|plugin| plugin.name.text.as_str());
+            let help = self
+                .report
+                .suggest(&call.plugin.text, names)
+                .unwrap_or_else(|| {
+                    format!(
+                        "add `plugins: [ {{ name: {} }} ]` at the top level",
+                        shown(&call.plugin.text)
+                    )
+                });
+            self.report.error(&call.plugin.at, message, Some(help));
+            return None;
+        };
+        let id = CallSiteId(index(self.call_sites.len())?);
+        let plan = self.plan;
+        let defaults = &plan.plugins.get(plugin.at())?.config;
+        let bytes = serde_json::to_string(defaults).map_or(0, |json| json.len());
+        self.spend(bytes, &call.at)?;
+        let mut config = defaults.clone();
+        config.extend(call.config.clone());
+        self.call_sites.push(CallSite {
+            plugin,
+            kind,
+            config,
+            location: call.at.location(),
+        });
+        Some(id)
+    }
+
+    fn regex(&mut self, pattern: &str, at: &At) -> Option<RegexId> {
+        if let Some(id) = self.regex_ids.get(pattern) {
+            return *id;
+        }
+        let id = match RegexBuilder::new(pattern)
+            .size_limit(MAX_REGEX_BYTES)
+            .build()
+        {
+            Ok(_) if self.regexes.len() >= MAX_REGEXES => {
+                let message = format!("a plan has at most {MAX_REGEXES} patterns");
+                self.report.error(at, message, None);
+                None
+            }
+            Ok(regex) => {
+                let id = index(self.regexes.len()).map(RegexId);
+                self.regexes.push(regex);
+                id
+            }
+            Err(error) => {
+                let (message, help) = regex_error(pattern, &error);
+                self.report.error(at, message, help);
+                None
+            }
+        };
+        self.regex_ids.insert(pattern.to_owned(), id);
+        id
+    }
+}
+
+fn regex_error(pattern: &str, error: &regex::Error) -> (String, Option<String>) {
+    let text = error.to_string();
+    // The last line says what is wrong; those before it draw the pattern.
+    let reason = text.lines().last().unwrap_or_default();
+    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    let help = ["look-around", "backreferences"]
+        .iter()
+        .any(|what| reason.contains(what))
+        .then(|| {
+            "patterns are matched in linear time, which look-around and backreferences do not allow"
+                .to_owned()
+        });
+    (
+        format!("`{}` is not a pattern: {}", shown(pattern), shown(reason)),
+        help,
+    )
+}
+
+/// A position in a list as an index of the Program.
+fn index(n: usize) -> Option<u32> {
+    u32::try_from(n).ok()
+}

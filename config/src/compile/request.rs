@@ -1,0 +1,156 @@
+//! One `request` step.
+
+use std::time::Duration;
+
+use super::builder::Builder;
+use super::head::{Content, Headers, finish, overlay};
+use super::target::Base;
+use super::{Compiler, REQUEST_TIMEOUT};
+use crate::diagnostic::shown;
+use crate::escape::is_token;
+use crate::node::At;
+use crate::plan::{Request as PlanRequest, Text};
+use crate::program::{Condition, ExtractSource, Request, ScenarioId};
+
+/// What holds for every request of a scenario.
+pub(super) struct Defaults {
+    base: Base,
+    headers: Headers,
+    timeout: Duration,
+}
+
+/// The longest method.
+const MAX_METHOD: usize = 32;
+
+impl<'a> Compiler<'a> {
+    /// `defaults`, with the placeholders that stand for something else in each scenario.
+    pub(super) fn defaults(&mut self) -> Defaults {
+        let plan = self.plan;
+        Defaults {
+            base: self.base(),
+            headers: self.headers(&plan.headers),
+            timeout: plan.timeout.unwrap_or(REQUEST_TIMEOUT),
+        }
+    }
+
+    pub(super) fn request(
+        &mut self,
+        scenario: ScenarioId,
+        defaults: &Defaults,
+        request: &'a PlanRequest,
+    ) -> Option<Request> {
+        // Every part is compiled before the first `?`, so that every error is found.
+        let method = self.method(request);
+        let name = match &request.name {
+            Some(name) => self.name(name),
+            None => request.url.as_ref().map(|url| url.text.clone()),
+        };
+        let mut head = Builder::default();
+        head.bytes(method.as_deref().unwrap_or_default().as_bytes());
+        head.bytes(b" ");
+        let url = request.url.as_ref();
+        let origin =
+            url.and_then(|url| self.target(url, &request.params, &defaults.base, &mut head));
+        let headers = overlay(&defaults.headers, self.headers(&request.headers));
+        let body = request.body.as_ref().map(|body| self.body(body));
+        let tags = self.tags(&[&self.plan.tags, &request.tags]);
+        let extracts = self.extracts(&request.extracts);
+        let asserts = self.asserts(&request.asserts);
+        let checks = self.checks(&request.checks);
+        self.spend_headers(&headers, &request.at)?;
+
+        let (method, origin) = (method?, origin?);
+        let (body, content_type) = match body {
+            None => (None, None),
+            Some(body) => body.map(|(template, content_type)| (Some(template), content_type))?,
+        };
+        let authority = self.origins.get(origin.at())?.authority.clone();
+        let expects_content = matches!(method.as_str(), "POST" | "PUT" | "PATCH");
+        let content = Content {
+            body: body.as_ref(),
+            content_type,
+            expects_content,
+        };
+        let head = finish(head, &authority, &headers, &content);
+        let conditions = || {
+            asserts
+                .iter()
+                .map(|a| &a.condition)
+                .chain(checks.iter().map(|c| &c.condition))
+        };
+        let reads_body = extracts.iter().any(|extract| match extract.source {
+            ExtractSource::Plugin(_)
+            | ExtractSource::Regex { .. }
+            | ExtractSource::Boundary { .. } => true,
+            ExtractSource::Header { .. } => false,
+        }) || conditions().any(|condition| match condition {
+            Condition::BodyContains { .. }
+            | Condition::BodyMatches { .. }
+            | Condition::Plugin(_) => true,
+            Condition::StatusIn(_) | Condition::StatusMatches(_) => false,
+        });
+        let reads_headers = extracts.iter().any(|extract| {
+            matches!(
+                extract.source,
+                ExtractSource::Plugin(_) | ExtractSource::Header { .. }
+            )
+        }) || conditions()
+            .any(|condition| matches!(condition, Condition::Plugin(_)));
+        Some(Request {
+            name: name?,
+            method,
+            scenario,
+            tags,
+            origin,
+            head,
+            // A body without bytes is no body; `content-length: 0` is in the head.
+            body: body.filter(|body| !body.pieces.is_empty()),
+            timeout: request.timeout.unwrap_or(defaults.timeout),
+            extracts,
+            asserts,
+            checks,
+            reads_body,
+            reads_headers,
+            location: request.at.location(),
+        })
+    }
+
+    fn method(&mut self, request: &PlanRequest) -> Option<String> {
+        let Some(Text { text, at }) = &request.method else {
+            return Some(
+                if request.body.is_some() {
+                    "POST"
+                } else {
+                    "GET"
+                }
+                .to_owned(),
+            );
+        };
+        let method = text.to_ascii_uppercase();
+        let (message, help) = if !is_token(&method) || method.len() > MAX_METHOD {
+            (
+                format!("`{}` is not a method", shown(text)),
+                "write one such as `GET` or `POST`",
+            )
+        } else if method == "CONNECT" {
+            let message = "`CONNECT` asks for a tunnel, which is not a request".to_owned();
+            (
+                message,
+                "`OPTIONS` or `HEAD` reach the target without reading anything",
+            )
+        } else if method == "TRACE" && request.body.is_some() {
+            // RFC 9110 section 9.3.8.
+            ("`TRACE` cannot have a body".to_owned(), "leave `body` out")
+        } else {
+            return Some(method);
+        };
+        self.report.error(at, message, Some(help.to_owned()));
+        None
+    }
+
+    fn spend_headers(&mut self, headers: &Headers, at: &At) -> Option<()> {
+        headers
+            .iter()
+            .try_for_each(|(_, value)| self.spend_fragments(value, at))
+    }
+}

@@ -1,0 +1,309 @@
+//! The tables of a plan's outer parts: top level, defaults, plugins, thresholds.
+
+use std::time::Duration;
+
+use super::scenario::SCENARIO;
+use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
+use crate::units::MAX_DURATION;
+
+pub(super) const MOMENT: Duration = Duration::from_nanos(1);
+pub(super) const POSITIVE: Kind = Kind::Duration(MOMENT, MAX_DURATION);
+pub(super) const ANY_DURATION: Kind = Kind::Duration(Duration::ZERO, MAX_DURATION);
+
+/// The least memory a plugin can be held to: one page.
+const MIN_PLUGIN_MEMORY: u64 = 64 << 10;
+/// The most a 32-bit component can address.
+const MAX_PLUGIN_MEMORY: u64 = 4 << 30;
+/// Past this a call would outlast any request.
+const MAX_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// The whole document.
+pub(crate) static PLAN: Table = Table {
+    what: "a plan",
+    groups: &[PLAN_KEYS],
+};
+
+const PLAN_KEYS: &[Key] = &[
+    key(
+        "name",
+        Kind::Name,
+        "What the run is called; the file's stem when absent",
+    ),
+    key("description", Kind::Text, "For people"),
+    key(
+        "defaults",
+        Kind::Table(&DEFAULTS),
+        "What holds for every request",
+    ),
+    key(
+        "env",
+        Kind::Map(&Kind::Overlay),
+        "Partial plans, laid over this one with `-e NAME`",
+    ),
+    key(
+        "variables",
+        Kind::Map(&Kind::Any),
+        "Constants: `${vars.NAME}`",
+    ),
+    not_yet(
+        "secrets",
+        "put the value in an environment variable and write `${env.NAME}`",
+        "Values that are never shown",
+    ),
+    not_yet(
+        "data",
+        "use `variables` for constants, `${vu}` and `${iteration}` for values that differ",
+        "Tables of values to take rows from",
+    ),
+    not_yet(
+        "metrics",
+        "tags on requests split the built-in metrics",
+        "Metrics of the plan's own",
+    ),
+    required(
+        "scenarios",
+        Kind::SomeMap(&A_SCENARIO),
+        "What runs: all of them at once",
+    ),
+    key(
+        "thresholds",
+        Kind::Map(&THRESHOLD_LIST),
+        "What must hold for the run to pass",
+    ),
+    not_yet(
+        "outputs",
+        "`--summary-export FILE` writes the results as JSON",
+        "Where samples go",
+    ),
+    key(
+        "plugins",
+        Kind::List(&A_PLUGIN),
+        "The plugins that steps use",
+    ),
+    not_yet(
+        "engine",
+        "`run` has flags for what the engine can be told",
+        "How the generator itself runs",
+    ),
+    not_yet("js", NO_SCRIPT, "A script"),
+    not_yet(
+        "observe",
+        "watch the target with its own tools",
+        "Metrics of the target",
+    ),
+];
+
+pub(super) const NO_SCRIPT: &str =
+    "there is no script engine; a plugin of kind `extractor` or `assertion` computes on responses";
+
+static DEFAULTS: Table = Table {
+    what: "`defaults`",
+    groups: &[DEFAULTS_KEYS],
+};
+
+const DEFAULTS_KEYS: &[Key] = &[
+    key("http", Kind::Table(&HTTP), "HTTP settings"),
+    key("tags", Kind::Map(&Kind::Template), "Tags on every sample"),
+    not_yet("think_time", NO_THINK_TIME, "A pause after every request"),
+];
+
+pub(super) const NO_THINK_TIME: &str = "leave it out: requests follow each other without a pause";
+
+static HTTP: Table = Table {
+    what: "`defaults.http`",
+    groups: &[HTTP_KEYS],
+};
+
+pub(super) const NO_REDIRECTS: &str = "redirects are not followed in this version: write `follow_redirects: false`, and a request for each hop";
+
+const HTTP_KEYS: &[Key] = &[
+    key(
+        "base_url",
+        Kind::Template,
+        "What relative URLs are relative to",
+    ),
+    key(
+        "headers",
+        Kind::Map(&Kind::Template),
+        "Header fields of every request; a request's own go over them",
+    ),
+    key(
+        "timeout",
+        POSITIVE,
+        "From a request's start to the last byte of its response; 30s",
+    ),
+    only(
+        "follow_redirects",
+        Kind::Flag,
+        &["false"],
+        NO_REDIRECTS,
+        "Whether redirects are followed",
+    ),
+    not_yet(
+        "max_redirects",
+        NO_REDIRECTS,
+        "The most redirects that are followed",
+    ),
+    only(
+        "version",
+        Kind::Word(VERSIONS),
+        &["auto", "http1"],
+        "this version speaks HTTP/1.1: write `http1`",
+        "The HTTP version",
+    ),
+    only(
+        "compression",
+        Kind::Flag,
+        &["false"],
+        "responses are not decompressed in this version: write `compression: false`",
+        "Whether compressed responses are asked for and decoded",
+    ),
+    only(
+        "keep_alive",
+        Kind::Flag,
+        &["true"],
+        "connections are always kept in this version; the header `Connection: close` has the server close each",
+        "Whether connections are used again",
+    ),
+    not_yet(
+        "proxy",
+        "requests go straight to the target",
+        "A proxy to send through",
+    ),
+    only(
+        "cookies",
+        Kind::Flag,
+        &["false"],
+        "there is no cookie jar in this version: write `cookies: false`, take `Set-Cookie` with `extract: { type: header }` and send a `Cookie` header",
+        "Whether each virtual user keeps cookies",
+    ),
+    only(
+        "cache",
+        Kind::Flag,
+        &["false"],
+        "there is no cache in this version: write `cache: false`",
+        "Whether each virtual user caches like a browser",
+    ),
+    only(
+        "discard_response_bodies",
+        Kind::Flag,
+        &["false"],
+        "bodies that nothing reads are dropped as they arrive anyway: leave it out",
+        "Whether bodies are dropped",
+    ),
+    only(
+        "tracing",
+        Kind::Flag,
+        &["false"],
+        "write a `traceparent` header",
+        "Whether requests carry a fresh `traceparent`",
+    ),
+    not_yet(
+        "hosts",
+        "put the address in the URL and the name in a `Host` header",
+        "Addresses of hosts",
+    ),
+    not_yet(
+        "tls",
+        "only `http://` is available in this version",
+        "TLS settings",
+    ),
+];
+
+const VERSIONS: &[Choice] = &[
+    word("auto"),
+    word("http1"),
+    Choice {
+        name: "http2",
+        status: Status::NotYet("write `http1`"),
+    },
+    Choice {
+        name: "http2-prior-knowledge",
+        status: Status::NotYet("write `http1`"),
+    },
+];
+
+static PLUGIN: Table = Table {
+    what: "a plugin",
+    groups: &[PLUGIN_KEYS],
+};
+
+const PLUGIN_KEYS: &[Key] = &[
+    required("name", Kind::Name, "What steps call it"),
+    key(
+        "path",
+        Kind::Name,
+        "The component or package; the installed plugin of this name when absent",
+    ),
+    key("config", Kind::Object, "Laid over the manifest's `config`"),
+    only(
+        "enabled",
+        Kind::Flag,
+        &["true"],
+        "take the plugin out of the list",
+        "Whether it is loaded",
+    ),
+    key("limits", Kind::Table(&LIMITS), "What a call may use"),
+    only(
+        "instance",
+        Kind::Word(INSTANCES),
+        &["shared"],
+        "",
+        "What calls share",
+    ),
+];
+
+const INSTANCES: &[Choice] = &[
+    word("shared"),
+    Choice {
+        name: "vu",
+        status: Status::NotYet("write `shared`: one instance for each core"),
+    },
+    Choice {
+        name: "call",
+        status: Status::NotYet("write `shared`: one instance for each core"),
+    },
+];
+
+static LIMITS: Table = Table {
+    what: "`limits`",
+    groups: &[LIMITS_KEYS],
+};
+
+const LIMITS_KEYS: &[Key] = &[
+    key(
+        "call_timeout",
+        Kind::Duration(MOMENT, MAX_CALL_TIMEOUT),
+        "The longest a call may take; 50ms",
+    ),
+    key(
+        "memory",
+        Kind::Size(MIN_PLUGIN_MEMORY, MAX_PLUGIN_MEMORY),
+        "The most memory it may have; 64MiB",
+    ),
+];
+
+static THRESHOLD: Table = Table {
+    what: "a threshold",
+    groups: &[THRESHOLD_KEYS],
+};
+
+const THRESHOLD_KEYS: &[Key] = &[
+    required("threshold", Kind::Name, "The rule, such as `p(95)<400`"),
+    key(
+        "abort_on_fail",
+        Kind::Flag,
+        "Whether the run ends as soon as it fails",
+    ),
+    key(
+        "delay_abort_eval",
+        ANY_DURATION,
+        "How long after the start that begins",
+    ),
+];
+
+static A_PLUGIN: Kind = Kind::Table(&PLUGIN);
+static A_SCENARIO: Kind = Kind::Union(&SCENARIO);
+static A_THRESHOLD: Kind = Kind::Table(&THRESHOLD);
+static THRESHOLD_OR_TEXT: Kind = Kind::TextOr(&A_THRESHOLD);
+static THRESHOLD_LIST: Kind = Kind::OneOrMore(&THRESHOLD_OR_TEXT);

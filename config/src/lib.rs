@@ -1,0 +1,160 @@
+//! The loadr plan language: YAML text to [`Program`], which is what the engine runs.
+//!
+//! Data flows one way, a stage a module:
+//!
+//! | stage | module | makes |
+//! |---|---|---|
+//! | read the YAML, with positions | `document` | a tree of nodes |
+//! | lay `env` and command-line overrides over it | `overlay` | the effective tree |
+//! | hold it against the language | `language` | errors for keys and shapes |
+//! | read it | `plan` | the plan as written |
+//! | compile it | `compile` | the [`Program`] |
+//!
+//! Every stage reports all the errors it finds and the later stages go on with what is sound, so that
+//! one run shows every mistake of a plan.
+//!
+//! What a plan can say is in the tables of `language`. What it says of the language but this version does not do is
+//! refused by name and never passed over. Where the language has a default that this version does not do
+//! (`follow_redirects`, `cookies` and `compression` are `true` there) leaving the key out means that it is not done,
+//! and writing `false` says so in the plan.
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! let plan = "
+//! scenarios:
+//!   api:
+//!     executor: constant-vus
+//!     vus: 10
+//!     duration: 30s
+//!     flow:
+//!       - request: { url: 'http://localhost:8080/' }
+//! ";
+//! let options = loadr_config::Options::default();
+//! let compiled = loadr_config::compile(plan, Path::new("plan.yaml"), &options)?;
+//! assert_eq!(compiled.program.requests.len(), 1);
+//! # Ok::<(), loadr_config::Failure>(())
+//! ```
+
+mod compile;
+mod diagnostic;
+mod document;
+mod escape;
+mod hash;
+mod language;
+mod metrics;
+mod node;
+mod overlay;
+mod plan;
+mod program;
+mod read;
+mod template;
+mod threshold;
+mod units;
+mod url;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use diagnostic::Report;
+pub use diagnostic::{Diagnostic, Failure};
+pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};
+pub use program::*;
+pub use units::{MAX_DURATION, parse_duration, parse_size};
+
+/// The largest plan that is read, in bytes.
+pub const MAX_PLAN_BYTES: u64 = 16 << 20;
+
+/// What the command line and the process lay over a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The `env` overlay to use.
+    pub env: Option<String>,
+    /// Replaces `defaults.http.base_url`, wherever the plan or an overlay sets it.
+    pub base_url: Option<String>,
+    /// Replaces `vus` in every scenario that has a fixed number of them.
+    pub vus: Option<u32>,
+    /// Replaces `duration`, or `max_duration` where the executor counts iterations.
+    pub duration: Option<Duration>,
+    /// The process environment, for `${env.NAME}`.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A compiled plan and what is odd about it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What the engine runs.
+    pub program: Program,
+    /// Things that are allowed but hardly meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads the plan at `path` and compiles it.
+///
+/// # Errors
+/// When `path` is not a readable regular file of at most [`MAX_PLAN_BYTES`] of UTF-8, and as [`compile`].
+pub fn load(path: &Path, options: &Options) -> Result<Compiled, Failure> {
+    let text = read_file(path).map_err(|message| Failure::of_file(path, message, None))?;
+    compile(&text, path, options)
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let too_large = || format!("the plan is larger than {} MiB", MAX_PLAN_BYTES >> 20);
+    // Looked at before it is opened: opening a pipe waits for whoever writes to it.
+    let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if !metadata.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    if metadata.len() > MAX_PLAN_BYTES {
+        return Err(too_large());
+    }
+    let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let mut bytes = Vec::new();
+    // The file may have grown since, or be one of those that say they are empty.
+    file.take(MAX_PLAN_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error
+            .as_bytes()
+            .get(..error.utf8_error().valid_up_to())
+            .unwrap_or_default();
+        let line = valid.split(|b| *b == b'\n').count();
+        format!("is not UTF-8: line {line} has a byte that no UTF-8 text has there")
+    })
+}
+
+/// Compiles a plan's text. `file` names it in errors, gives the plan its name when it has none, and is what relative
+/// paths in it are relative to; it is not read.
+///
+/// # Errors
+/// [`Failure`], with every error of the plan.
+pub fn compile(text: &str, file: &Path, options: &Options) -> Result<Compiled, Failure> {
+    if text.len() as u64 > MAX_PLAN_BYTES {
+        let message = format!("the plan is larger than {} MiB", MAX_PLAN_BYTES >> 20);
+        return Err(Failure::of_file(file, message, None));
+    }
+    let mut report = Report::default();
+    let program = stages(text, file, options, &mut report);
+    match program {
+        Some(program) if !report.has_errors() => Ok(Compiled {
+            program,
+            warnings: report.into_warnings(),
+        }),
+        _ => Err(report.failure(file)),
+    }
+}
+
+/// All stages after one another. `None` when the text is no document, which has then been reported.
+fn stages(text: &str, file: &Path, options: &Options, report: &mut Report) -> Option<Program> {
+    let document = document::read(text, report)?;
+    let (mut document, overlays) = overlay::apply(document, options, report);
+    overlay::override_with(&mut document, options);
+    language::check_plan(&document, overlays.as_ref(), options.env.as_deref(), report);
+    let plan = read::read(&document);
+    let hash = hash::plan_hash(&document);
+    Some(compile::compile(&plan, file, hash, options, report))
+}

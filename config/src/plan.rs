@@ -1,0 +1,147 @@
+//! The plan as written, in types: what the reader makes of the effective document and the compiler makes a Program of.
+//! Texts are as the user wrote them, placeholders and all, and know their place.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use crate::node::{At, Node};
+use crate::program::{OnFailure, Pick};
+
+/// Text and where it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    pub(crate) text: String,
+    pub(crate) at: At,
+}
+
+/// An entry of a mapping from names to texts; the name's place is the key's.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) name: Text,
+    pub(crate) value: Text,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: Option<Text>,
+    pub(crate) base_url: Option<Text>,
+    pub(crate) headers: Vec<Pair>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) tags: Vec<Pair>,
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) thresholds: Vec<Threshold>,
+    pub(crate) plugins: Vec<Plugin>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) at: At,
+    pub(crate) value: Node,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) name: Text,
+    pub(crate) path: Option<Text>,
+    pub(crate) config: Map<String, Json>,
+    pub(crate) call_timeout: Option<Duration>,
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Threshold {
+    /// The mapping's key: the metric and its tags.
+    pub(crate) selector: Text,
+    pub(crate) expression: Text,
+    pub(crate) abort_on_fail: bool,
+    pub(crate) delay_abort_eval: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: String,
+    /// `None` when it could not be read; the flow is still worth compiling for its errors.
+    pub(crate) executor: Option<crate::program::Executor>,
+    pub(crate) start_time: Duration,
+    pub(crate) graceful_stop: Option<Duration>,
+    pub(crate) tags: Vec<Pair>,
+    pub(crate) flow: Vec<Request>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) at: At,
+    pub(crate) name: Option<Text>,
+    pub(crate) method: Option<Text>,
+    /// `None` when it is missing; the rest is still worth compiling for its errors.
+    pub(crate) url: Option<Text>,
+    pub(crate) params: Vec<Pair>,
+    pub(crate) headers: Vec<Pair>,
+    pub(crate) body: Option<Body>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) tags: Vec<Pair>,
+    pub(crate) extracts: Vec<Extract>,
+    pub(crate) asserts: Vec<Condition>,
+    pub(crate) checks: Vec<Condition>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Body {
+    Text(Text),
+    Json(Node, At),
+    Form(Vec<Pair>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Extract {
+    pub(crate) name: Text,
+    pub(crate) default: Option<String>,
+    pub(crate) pick: Pick,
+    pub(crate) source: ExtractSource,
+}
+
+#[derive(Debug)]
+pub(crate) enum ExtractSource {
+    Regex { expression: Text, group: usize },
+    Header(Text),
+    Boundary { left: String, right: String },
+    Plugin(PluginCall),
+}
+
+#[derive(Debug)]
+pub(crate) struct PluginCall {
+    pub(crate) plugin: Text,
+    pub(crate) config: Map<String, Json>,
+    /// The whole step's place.
+    pub(crate) at: At,
+}
+
+#[derive(Debug)]
+pub(crate) struct Condition {
+    pub(crate) at: At,
+    pub(crate) name: Option<Text>,
+    /// With the key's place.
+    pub(crate) on_failure: Option<(OnFailure, At)>,
+    pub(crate) test: Test,
+}
+
+#[derive(Debug)]
+pub(crate) enum Test {
+    Status {
+        equals: Option<u16>,
+        one_of: Option<Vec<u16>>,
+        matches: Option<Text>,
+    },
+    BodyContains {
+        value: Text,
+        negate: bool,
+    },
+    BodyMatches {
+        pattern: Text,
+        negate: bool,
+    },
+    Plugin(PluginCall),
+}

@@ -1,0 +1,169 @@
+//! The effective document to a [`Plan`]. What does not fit the language has been reported by `language::check`, so here
+//! it is passed over in silence: the same functions judge a value there and read it here.
+
+mod reader;
+mod request;
+
+use std::time::Duration;
+
+use crate::language::{self, Kind, PLAN, Union};
+use crate::node::{Content, Entry, Node, Path};
+use crate::plan::{Plan, Plugin, Scenario, Text, Threshold, Variable};
+use crate::program::Executor;
+use reader::{Reader, variant};
+use request::read_request;
+
+/// The default of `max_duration`.
+const MAX_DURATION: Duration = Duration::from_secs(600);
+
+/// Reads the whole document.
+pub(crate) fn read(document: &Node) -> Plan {
+    let root = Reader {
+        node: document,
+        path: &Path::Root,
+        table: &PLAN,
+    };
+    let mut plan = Plan {
+        name: root.text("name"),
+        base_url: None,
+        headers: Vec::new(),
+        timeout: None,
+        tags: Vec::new(),
+        variables: Vec::new(),
+        scenarios: Vec::new(),
+        thresholds: Vec::new(),
+        plugins: Vec::new(),
+    };
+    root.table("defaults", |defaults| {
+        plan.tags = defaults.pairs("tags");
+        defaults.table("http", |http| {
+            plan.base_url = http.text("base_url");
+            plan.headers = http.pairs("headers");
+            plan.timeout = http.duration("timeout");
+        });
+    });
+    root.entries("variables", |entry, path| {
+        let value = entry.value.clone();
+        plan.variables.push(Variable {
+            name: entry.key.clone(),
+            at: path.at(entry.pos),
+            value,
+        });
+    });
+    root.entries("scenarios", |entry, path| {
+        if let Some(Kind::Union(union)) = root.inner("scenarios") {
+            plan.scenarios.push(scenario(entry, path, union));
+        }
+    });
+    root.entries("thresholds", |entry, path| {
+        thresholds(entry, path, &root, &mut plan.thresholds);
+    });
+    root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
+    plan
+}
+
+fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
+    let mut scenario = Scenario {
+        name: entry.key.clone(),
+        executor: None,
+        start_time: Duration::ZERO,
+        graceful_stop: None,
+        tags: Vec::new(),
+        flow: Vec::new(),
+    };
+    // Without a known executor the shared keys are still read, by the first one's table.
+    let known = variant(&entry.value, union);
+    let Some(table) = known
+        .map(|(_, table)| table)
+        .or(union.variants.first().map(|v| v.table))
+    else {
+        return scenario;
+    };
+    let reader = Reader {
+        node: &entry.value,
+        path,
+        table,
+    };
+    scenario.executor = known.and_then(|(name, _)| executor(name, &reader));
+    scenario.start_time = reader.duration("start_time").unwrap_or_default();
+    scenario.graceful_stop = reader.duration("graceful_stop");
+    scenario.tags = reader.pairs("tags");
+    reader.items("flow", |step| {
+        step.table("request", |request| {
+            scenario.flow.push(read_request(&request));
+        });
+    });
+    scenario
+}
+
+fn executor(name: &str, reader: &Reader<'_>) -> Option<Executor> {
+    let vus = || u32::try_from(reader.count("vus")?).ok();
+    match name {
+        "constant-vus" => Some(Executor::ConstantVus {
+            vus: vus()?,
+            duration: reader.duration("duration")?,
+        }),
+        "per-vu-iterations" => Some(Executor::PerVuIterations {
+            vus: vus()?,
+            iterations: reader.count("iterations")?,
+            max_duration: reader.duration("max_duration").unwrap_or(MAX_DURATION),
+        }),
+        _ => None,
+    }
+}
+
+fn thresholds(entry: &Entry, path: &Path<'_>, root: &Reader<'_>, out: &mut Vec<Threshold>) {
+    let Some(Kind::OneOrMore(Kind::TextOr(Kind::Table(table)))) = root.inner("thresholds") else {
+        return;
+    };
+    let selector = Text {
+        text: entry.key.clone(),
+        at: path.at(entry.pos),
+    };
+    let mut read = |node: &Node, path: &Path<'_>| {
+        if let Ok(text) = language::text(node) {
+            out.push(Threshold {
+                selector: selector.clone(),
+                expression: Text {
+                    text: text.to_owned(),
+                    at: path.at(node.pos),
+                },
+                abort_on_fail: false,
+                delay_abort_eval: Duration::ZERO,
+            });
+            return;
+        }
+        let reader = Reader { node, path, table };
+        if let Some(expression) = reader.text("threshold") {
+            out.push(Threshold {
+                selector: selector.clone(),
+                expression,
+                abort_on_fail: reader.flag("abort_on_fail").unwrap_or(false),
+                delay_abort_eval: reader.duration("delay_abort_eval").unwrap_or_default(),
+            });
+        }
+    };
+    match &entry.value.content {
+        Content::List(items) => {
+            for (i, item) in items.iter().enumerate() {
+                read(item, &path.item(i));
+            }
+        }
+        Content::Scalar(_) | Content::Map(_) => read(&entry.value, path),
+    }
+}
+
+fn read_plugin(reader: Reader<'_>) -> Option<Plugin> {
+    let mut plugin = Plugin {
+        name: reader.text("name")?,
+        path: reader.text("path"),
+        config: reader.object("config"),
+        call_timeout: None,
+        memory_bytes: None,
+    };
+    reader.table("limits", |limits| {
+        plugin.call_timeout = limits.duration("call_timeout");
+        plugin.memory_bytes = limits.size("memory");
+    });
+    Some(plugin)
+}

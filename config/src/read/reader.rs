@@ -1,0 +1,158 @@
+//! Looks at one mapping of the document through the table that describes it.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use crate::language::{self, Kind, Table, Union};
+use crate::node::{Content, Entry, Node, Path, object};
+use crate::plan::{Pair, Text};
+
+/// A mapping, the way to it, and the table that describes it.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) node: &'a Node,
+    pub(super) path: &'a Path<'a>,
+    pub(super) table: &'static Table,
+}
+
+impl Reader<'_> {
+    pub(super) fn kind(&self, name: &str) -> Option<&'static Kind> {
+        let key = self.table.key(name);
+        debug_assert!(key.is_some(), "{} has no key {name}", self.table.what);
+        key.map(|key| &key.kind)
+    }
+
+    /// What the key's list or mapping holds.
+    pub(super) fn inner(&self, name: &str) -> Option<&'static Kind> {
+        match self.kind(name)? {
+            Kind::List(inner)
+            | Kind::Some(inner)
+            | Kind::Map(inner)
+            | Kind::SomeMap(inner)
+            | Kind::OneOrMore(inner)
+            | Kind::TextOr(inner) => Some(inner),
+            _ => None,
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<Text> {
+        self.kind(name)?;
+        let value = self.node.get(name)?;
+        let text = language::text(value).ok()?.to_owned();
+        Some(Text {
+            text,
+            at: self.path.key(name).at(value.pos),
+        })
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Option<bool> {
+        self.kind(name)?;
+        language::flag(self.node.get(name)?).ok()
+    }
+
+    pub(super) fn count(&self, name: &str) -> Option<u64> {
+        let Some(Kind::Count(least, most)) = self.kind(name) else {
+            return None;
+        };
+        language::count(self.node.get(name)?, *least, *most).ok()
+    }
+
+    pub(super) fn duration(&self, name: &str) -> Option<Duration> {
+        let Some(Kind::Duration(least, most)) = self.kind(name) else {
+            return None;
+        };
+        language::duration(self.node.get(name)?, *least, *most).ok()
+    }
+
+    pub(super) fn size(&self, name: &str) -> Option<u64> {
+        let Some(Kind::Size(least, most)) = self.kind(name) else {
+            return None;
+        };
+        language::size(self.node.get(name)?, *least, *most).ok()
+    }
+
+    pub(super) fn object(&self, name: &str) -> Map<String, Json> {
+        self.kind(name);
+        self.node
+            .get(name)
+            .map(|node| object(node.entries()))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn pairs(&self, name: &str) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        self.entries(name, |entry, path| {
+            if let Ok(text) = language::text(&entry.value) {
+                pairs.push(Pair {
+                    name: Text {
+                        text: entry.key.clone(),
+                        at: path.at(entry.pos),
+                    },
+                    value: Text {
+                        text: text.to_owned(),
+                        at: path.at(entry.value.pos),
+                    },
+                });
+            }
+        });
+        pairs
+    }
+
+    pub(super) fn entries(&self, name: &str, mut read: impl FnMut(&Entry, &Path<'_>)) {
+        self.kind(name);
+        let path = self.path.key(name);
+        for entry in self.node.get(name).map(Node::entries).unwrap_or_default() {
+            read(entry, &path.key(&entry.key));
+        }
+    }
+
+    pub(super) fn table(&self, name: &str, read: impl FnOnce(Reader<'_>)) {
+        if let (Some(Kind::Table(table)), Some(node)) = (self.kind(name), self.node.get(name)) {
+            read(Reader {
+                node,
+                path: &self.path.key(name),
+                table,
+            });
+        }
+    }
+
+    /// Each item of a list of mappings, with the table that holds for it.
+    pub(super) fn items(&self, name: &str, mut read: impl FnMut(Reader<'_>)) {
+        let Some(inner) = self.inner(name) else {
+            return;
+        };
+        let Some(Node {
+            content: Content::List(items),
+            ..
+        }) = self.node.get(name)
+        else {
+            return;
+        };
+        let path = self.path.key(name);
+        for (i, node) in items.iter().enumerate() {
+            let table = match inner {
+                Kind::Table(table) | Kind::OneKey(table) => Some(*table),
+                Kind::Union(union) => variant(node, union).map(|(_, table)| table),
+                _ => None,
+            };
+            if let Some(table) = table {
+                read(Reader {
+                    node,
+                    path: &path.item(i),
+                    table,
+                });
+            }
+        }
+    }
+}
+
+/// Which form a mapping has: the tag's value and the table.
+pub(super) fn variant<'a>(node: &'a Node, union: &Union) -> Option<(&'a str, &'static Table)> {
+    let tag = language::text(node.get(union.tag)?).ok()?;
+    union
+        .variants
+        .iter()
+        .find(|variant| variant.name == tag)
+        .map(|variant| (tag, variant.table))
+}

@@ -1,0 +1,112 @@
+//! How a ring is made, and what to tell a person when it cannot be.
+
+use std::fmt;
+use std::io;
+
+use io_uring::{IoUring, cqueue, squeue};
+use nix::errno::Errno;
+
+use crate::buffers::BUFFERS_MAX;
+
+/// Sizes of a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many sockets it can hold at once; at least 1.
+    pub sockets: u32,
+    /// How many receive buffers it has; rounded up to a power of two, at most [`BUFFERS_MAX`].
+    pub buffers: u16,
+}
+
+impl Settings {
+    /// A ring for about `connections` open connections at once.
+    #[must_use]
+    pub fn for_connections(connections: u32) -> Self {
+        let buffers = connections.clamp(256, u32::from(BUFFERS_MAX)) as u16;
+        // Some slots beside the connections: a closed socket keeps its slot until the kernel has answered.
+        let spare = connections / 4 + 64;
+        Self {
+            sockets: connections.saturating_add(spare),
+            buffers: buffers.next_power_of_two(),
+        }
+    }
+
+    /// Entries of the submission queue: a turn's sends rarely need more, and when they do they are submitted in parts.
+    pub(crate) fn submissions(&self) -> u32 {
+        self.sockets.next_power_of_two().clamp(256, 4096)
+    }
+
+    /// Entries of the completion queue: a turn in which every socket has something must fit.
+    pub(crate) fn completions(&self) -> u32 {
+        (self.sockets.next_power_of_two() * 2).clamp(2048, 65_536)
+    }
+}
+
+/// Why a ring could not be made. [`fmt::Display`] says what to do about it.
+#[derive(Debug)]
+pub struct SetupError {
+    what: &'static str,
+    error: io::Error,
+}
+
+impl SetupError {
+    pub(crate) fn new(what: &'static str, error: io::Error) -> Self {
+        Self { what, error }
+    }
+
+    /// The system's error.
+    #[must_use]
+    pub fn io(&self) -> &io::Error {
+        &self.error
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)?;
+        let help = match self.error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOSYS) => {
+                "this kernel has no io_uring (or a sandbox hides it): Linux 6.1 or later is needed"
+            }
+            Some(Errno::EPERM | Errno::EACCES) => {
+                "io_uring is forbidden here: set `sysctl kernel.io_uring_disabled=0`, or in a container \
+                 allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile"
+            }
+            Some(Errno::EINVAL) => {
+                "this kernel's io_uring lacks what is needed: Linux 6.1 or later (see `uname -r`)"
+            }
+            Some(Errno::ENOMEM) => {
+                "the kernel would not lock the memory: raise the limit with `ulimit -l unlimited`"
+            }
+            Some(Errno::EMFILE | Errno::ENFILE) => {
+                "too few file descriptors are allowed for so many connections: raise the limit with `ulimit -n`"
+            }
+            _ => return Ok(()),
+        };
+        write!(f, "; {help}")
+    }
+}
+
+impl std::error::Error for SetupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+pub(crate) type Uring = IoUring<squeue::Entry, cqueue::Entry>;
+
+/// A ring with the flags of the data path; `NO_SQARRAY` (6.6) only where the kernel has it.
+pub(crate) fn build(settings: &Settings) -> Result<Uring, SetupError> {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_coop_taskrun()
+        .setup_submit_all()
+        .setup_cqsize(settings.completions());
+    let mut newest = builder.clone();
+    newest.setup_no_sqarray();
+    newest
+        .build(settings.submissions())
+        .or_else(|_| builder.build(settings.submissions()))
+        .map_err(|e| SetupError::new("cannot set up an io_uring", e))
+}

@@ -1,0 +1,249 @@
+//! The ring against real sockets of the standard library.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use loadr_ring::{BUFFER_BYTES, Event, Ring, SendError, Settings, Slot};
+
+fn ring() -> Ring {
+    Ring::new(&Settings::for_connections(64)).unwrap()
+}
+
+fn listener() -> (TcpListener, std::net::SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Turns until `done` says so, at most 5,000 of them.
+fn turn_until(ring: &mut Ring, mut done: impl FnMut(&mut Ring, &[Event]) -> bool) {
+    for _ in 0..5000 {
+        let mut events = Vec::new();
+        ring.turn(Some(10_000_000), |event| events.push(event));
+        if done(ring, &events) {
+            return;
+        }
+    }
+    panic!("it did not happen");
+}
+
+fn connect(ring: &mut Ring, address: std::net::SocketAddr) -> Slot {
+    let slot = ring.connect(address, None).unwrap();
+    turn_until(ring, |_, events| events.contains(&Event::Connected(slot)));
+    slot
+}
+
+#[test]
+fn what_is_sent_comes_back_in_order() {
+    let (listener, address) = listener();
+    let echo = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = [0; 65_536];
+        while let Ok(n @ 1..) = stream.read(&mut bytes) {
+            stream.write_all(&bytes[..n]).unwrap();
+        }
+    });
+    let mut ring = ring();
+    let slot = connect(&mut ring, address);
+    for round in 0..200u8 {
+        let message = vec![round; 1 + usize::from(round) * 97];
+        ring.send(slot, &message).unwrap();
+        assert_eq!(ring.send(slot, b"x"), Err(SendError::Busy));
+        let mut got = Vec::new();
+        turn_until(&mut ring, |ring, _| {
+            while !ring.received(slot).is_empty() {
+                // Half of it, to show that a buffer can be consumed in parts.
+                let take = ring.received(slot).len().div_ceil(2);
+                got.extend_from_slice(&ring.received(slot)[..take]);
+                ring.consume(slot, take);
+            }
+            got.len() >= message.len()
+        });
+        assert_eq!(got, message);
+    }
+    ring.close(slot);
+    ring.turn(Some(0), |_| {});
+    echo.join().unwrap();
+}
+
+#[test]
+fn a_send_larger_than_the_socket_takes_arrives_whole() {
+    let (listener, address) = listener();
+    let total = 20 << 20;
+    let reader = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Lets the sender's buffers fill first.
+        thread::sleep(std::time::Duration::from_millis(100));
+        let mut bytes = vec![0; total];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+            .iter()
+            .enumerate()
+            .all(|(i, &b)| b == (i / 60_000) as u8)
+    });
+    let mut ring = ring();
+    let slot = connect(&mut ring, address);
+    // Staged sends that overflow the socket's buffer, then one larger than the arena takes.
+    let bytes: Vec<u8> = (0..total).map(|i| (i / 60_000) as u8).collect();
+    let (staged, large) = bytes.split_at(10 << 20);
+    for piece in staged.chunks(60_000) {
+        while ring.send(slot, piece) == Err(SendError::Busy) {
+            ring.turn(Some(10_000_000), |_| {});
+        }
+    }
+    while ring.send(slot, large) == Err(SendError::Busy) {
+        ring.turn(Some(10_000_000), |_| {});
+    }
+    turn_until(&mut ring, |_, events| {
+        events.contains(&Event::Drained(slot))
+    });
+    assert!(reader.join().unwrap());
+}
+
+#[test]
+fn a_flood_is_received_whole_when_buffers_run_out() {
+    let (listener, address) = listener();
+    let total = 64 * BUFFER_BYTES * 16;
+    let writer = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let bytes: Vec<u8> = (0..total).map(|i| (i / 1000) as u8).collect();
+        stream.write_all(&bytes).unwrap();
+    });
+    let mut ring = ring();
+    let slot = connect(&mut ring, address);
+    // Nothing is consumed until the kernel has no buffer left.
+    for _ in 0..50 {
+        ring.turn(Some(1_000_000), |_| {});
+    }
+    let mut at = 0;
+    turn_until(&mut ring, |ring, events| {
+        while !ring.received(slot).is_empty() {
+            let bytes = ring.received(slot);
+            for &b in bytes {
+                assert_eq!(b, (at / 1000) as u8);
+                at += 1;
+            }
+            let len = bytes.len();
+            ring.consume(slot, len);
+        }
+        events.contains(&Event::Ended(slot))
+    });
+    assert_eq!(at, total);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_refused_connection_fails_with_the_systems_error() {
+    let (listener, address) = listener();
+    drop(listener);
+    let mut ring = ring();
+    let slot = ring.connect(address, None).unwrap();
+    turn_until(&mut ring, |_, events| events == [Event::Failed(slot, 111)]);
+    ring.close(slot);
+    ring.turn(Some(0), |event| panic!("{event:?}"));
+}
+
+#[test]
+fn slots_are_reused_without_end_and_old_bytes_do_not_show() {
+    let (listener, address) = listener();
+    let server = thread::spawn(move || {
+        for i in 0..300u32 {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(&i.to_le_bytes()).unwrap();
+            if i % 3 == 0 {
+                drop(stream);
+            } else {
+                thread::spawn(move || stream.read(&mut [0]));
+            }
+        }
+    });
+    let mut ring = ring();
+    for i in 0..300u32 {
+        let slot = connect(&mut ring, address);
+        turn_until(&mut ring, |ring, _| ring.received(slot).len() >= 4);
+        assert_eq!(ring.received(slot), i.to_le_bytes());
+        ring.close(slot);
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn a_listener_accepts_serves_and_frees() {
+    let mut ring = ring();
+    let (listener, address) = ring.listen("127.0.0.1:0".parse().unwrap(), true).unwrap();
+    let client = thread::spawn(move || {
+        for i in 0..200u32 {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(&i.to_le_bytes()).unwrap();
+            let mut bytes = [0; 4];
+            stream.read_exact(&mut bytes).unwrap();
+            assert_eq!(bytes, i.to_le_bytes());
+        }
+    });
+    let mut ended = 0;
+    turn_until(&mut ring, |ring, events| {
+        for event in events {
+            match *event {
+                Event::Received(slot) => {
+                    let bytes = ring.received(slot).to_vec();
+                    ring.consume(slot, bytes.len());
+                    ring.send(slot, &bytes).unwrap();
+                }
+                Event::Ended(slot) => {
+                    ring.close(slot);
+                    ended += 1;
+                }
+                Event::Accepted(by, _) => assert_eq!(by, listener),
+                _ => {}
+            }
+        }
+        ended == 200
+    });
+    client.join().unwrap();
+}
+
+#[test]
+fn another_thread_ends_a_wait_that_has_no_end() {
+    let mut ring = ring();
+    let waker = ring.waker();
+    for _ in 0..3 {
+        let waker = waker.clone();
+        let other = thread::spawn(move || {
+            thread::sleep(std::time::Duration::from_millis(20));
+            waker.wake();
+        });
+        let mut events = Vec::new();
+        while events.is_empty() {
+            ring.turn(None, |event| events.push(event));
+        }
+        assert_eq!(events, [Event::Woken]);
+        other.join().unwrap();
+    }
+}
+
+#[test]
+fn a_ring_that_is_full_of_sockets_says_so_and_goes_on() {
+    let (listener, address) = listener();
+    let mut ring = Ring::new(&Settings {
+        sockets: 2,
+        buffers: 256,
+    })
+    .unwrap();
+    let first = connect(&mut ring, address);
+    let _second = connect(&mut ring, address);
+    assert_eq!(
+        ring.connect(address, None).unwrap_err().raw_os_error(),
+        Some(23)
+    );
+    ring.close(first);
+    turn_until(&mut ring, |ring, _| match ring.connect(address, None) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.raw_os_error(), Some(23));
+            false
+        }
+    });
+    drop(listener);
+}

@@ -1,0 +1,120 @@
+//! Which processors the shards run on.
+
+/// The processors that this process may use, in ascending order.
+#[must_use]
+pub fn available() -> Vec<usize> {
+    let mut ids: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    ids.sort_unstable();
+    if ids.is_empty() { vec![0] } else { ids }
+}
+
+/// What `--cores` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoreChoice {
+    /// So many of the first available ones.
+    Count(usize),
+    /// Just these.
+    List(Vec<usize>),
+}
+
+impl std::str::FromStr for CoreChoice {
+    type Err = String;
+
+    /// A number is a count; a list has a comma or a range: `2-9,12`, `0-0`, `3,`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const WRONG: &str = "write a number of cores such as 4, or a list such as 2-9,12 (one core: 3-3)";
+        let number = |part: &str| part.trim().parse::<usize>().map_err(|_| WRONG.to_owned());
+        if !text.contains([',', '-']) {
+            return match number(text)? {
+                0 => Err("at least one core is needed".to_owned()),
+                n => Ok(Self::Count(n)),
+            };
+        }
+        let mut list = Vec::new();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last || last - first >= 4096 {
+                return Err(format!("the range {part} is not ascending, or too long"));
+            }
+            list.extend(first..=last);
+        }
+        if list.is_empty() {
+            return Err(WRONG.to_owned());
+        }
+        let mut sorted = list.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        if sorted.len() < list.len() {
+            return Err("a core is listed twice".to_owned());
+        }
+        Ok(Self::List(list))
+    }
+}
+
+/// The shards' processors, one a shard.
+///
+/// # Errors
+/// When more are asked for than there are and `oversubscribe` is not set, or one is listed that may not be used.
+pub fn choose(
+    choice: Option<&CoreChoice>,
+    available: &[usize],
+    oversubscribe: bool,
+) -> Result<Vec<usize>, String> {
+    match choice {
+        // One is left for the housekeeping thread where there are enough.
+        None if available.len() > 2 => Ok(available[..available.len() - 1].to_vec()),
+        None => Ok(available.to_vec()),
+        Some(CoreChoice::Count(n)) if *n <= available.len() => Ok(available[..*n].to_vec()),
+        Some(CoreChoice::Count(n)) if oversubscribe => {
+            if *n > 1024 {
+                return Err(format!("{n} shards are too many: 1024 is the most"));
+            }
+            Ok(available.iter().copied().cycle().take(*n).collect())
+        }
+        Some(CoreChoice::Count(n)) => Err(format!(
+            "{n} cores are asked for and this process may use {}: ask for fewer, or add --oversubscribe to run \
+             several shards on a core",
+            available.len()
+        )),
+        Some(CoreChoice::List(list)) => match list.iter().find(|core| !available.contains(core)) {
+            None => Ok(list.clone()),
+            Some(core) => Err(format!(
+                "core {core} may not be used by this process: it may use {}",
+                available.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            )),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_count_and_anything_with_comma_or_dash_a_list() {
+        assert_eq!("4".parse(), Ok(CoreChoice::Count(4)));
+        assert_eq!("2-4,8".parse(), Ok(CoreChoice::List(vec![2, 3, 4, 8])));
+        assert_eq!("3,".parse(), Ok(CoreChoice::List(vec![3])));
+        assert_eq!("3-3".parse(), Ok(CoreChoice::List(vec![3])));
+        for bad in ["", "0", "x", "-", "1-", "4-2", "1,1", "0-99999999", ",", "1.5", "99999999999999999999"] {
+            assert!(bad.parse::<CoreChoice>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_default_leaves_a_core_to_housekeeping_when_there_are_more_than_two() {
+        assert_eq!(choose(None, &[0, 1], false), Ok(vec![0, 1]));
+        assert_eq!(choose(None, &[0, 1, 2, 5], false), Ok(vec![0, 1, 2]));
+    }
+
+    #[test]
+    fn more_cores_than_there_are_is_an_error_that_says_how_many_and_names_the_way_out() {
+        let error = choose(Some(&CoreChoice::Count(3)), &[4, 5], false).unwrap_err();
+        assert!(error.contains("may use 2") && error.contains("--oversubscribe"), "{error}");
+        assert_eq!(choose(Some(&CoreChoice::Count(3)), &[4, 5], true), Ok(vec![4, 5, 4]));
+        let error = choose(Some(&CoreChoice::List(vec![4, 6])), &[4, 5], true).unwrap_err();
+        assert!(error.contains("core 6") && error.contains("4,5"), "{error}");
+    }
+}

@@ -1,0 +1,88 @@
+//! What can go wrong with one request, as the `error_kind` tag and the summary's error list name it.
+
+/// A kind of failure. The names are part of the results format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ErrorKind {
+    /// The target refused the connection.
+    ConnectRefused,
+    /// The connection was not made in time.
+    ConnectTimeout,
+    /// The connection could not be made for another reason.
+    ConnectFailed,
+    /// The machine has no descriptor, port or memory left for a connection.
+    NoResources,
+    /// The peer reset the connection.
+    Reset,
+    /// The peer closed the connection before the response was whole.
+    Closed,
+    /// The response was not whole in the request's time.
+    Timeout,
+    /// The response is not HTTP/1.1 as RFC 9112 has it.
+    Protocol,
+    /// The response's head is larger than the limits allow.
+    HeaderLimit,
+    /// The response's body is larger than the limits allow.
+    BodyLimit,
+    /// The request needs a variable that is not set.
+    UnsetVariable,
+    /// A variable's value cannot stand in a header field.
+    InvalidHeader,
+    /// An extraction found nothing and has no default.
+    Extract,
+    /// An assertion did not hold.
+    Assert,
+    /// A plugin's call took longer than it may.
+    PluginTimeout,
+    /// A plugin trapped or broke its contract.
+    PluginTrap,
+}
+
+impl ErrorKind {
+    /// The tag's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConnectFailed => "connect_failed",
+            Self::NoResources => "no_resources",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::HeaderLimit => "header_limit",
+            Self::BodyLimit => "body_limit",
+            Self::UnsetVariable => "unset_variable",
+            Self::InvalidHeader => "invalid_header",
+            Self::Extract => "extract",
+            Self::Assert => "assert",
+            Self::PluginTimeout => "plugin_timeout",
+            Self::PluginTrap => "plugin_trap",
+        }
+    }
+
+    /// The kind of a failed connect, from the system's error number.
+    pub(crate) fn of_connect(errno: i32) -> Self {
+        use nix::errno::Errno;
+        match Errno::from_raw(errno) {
+            Errno::ECONNREFUSED => Self::ConnectRefused,
+            Errno::ETIMEDOUT => Self::ConnectTimeout,
+            Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM => {
+                Self::NoResources
+            }
+            Errno::ECONNRESET => Self::Reset,
+            _ => Self::ConnectFailed,
+        }
+    }
+
+    /// The kind of a failed established connection, from the system's error number.
+    pub(crate) fn of_connection(errno: i32) -> Self {
+        use nix::errno::Errno;
+        match Errno::from_raw(errno) {
+            Errno::ECONNRESET | Errno::EPIPE | Errno::ECONNABORTED => Self::Reset,
+            Errno::ETIMEDOUT => Self::Timeout,
+            _ => Self::Closed,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The head of a response: status, framing, whether the connection lives on (RFC 9112).
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, ParserConfig, Status};
+
+use crate::error_kind::ErrorKind;
+
+/// The most header fields that a response may have.
+pub(crate) const HEADERS_MAX: usize = 128;
+/// The most bytes that a response's head may have.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for the header fields of one response; on the stack, and not initialised beyond what is used.
+pub(crate) type HeaderSpace<'b> = [MaybeUninit<Header<'b>>; HEADERS_MAX];
+
+pub(crate) fn header_space<'b>() -> HeaderSpace<'b> {
+    [const { MaybeUninit::uninit() }; HEADERS_MAX]
+}
+
+/// How the length of a response's body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// This many bytes.
+    Length(u64),
+    /// RFC 9112 section 7.1.
+    Chunked,
+    /// Until the connection is closed.
+    UntilClose,
+}
+
+/// What a head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Its length with the empty line.
+    pub(crate) len: usize,
+    pub(crate) status: u16,
+    pub(crate) framing: Framing,
+    /// Whether another request may follow on the connection.
+    pub(crate) keep_alive: bool,
+}
+
+impl Head {
+    /// 1xx: another head follows.
+    pub(crate) fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status)
+    }
+}
+
+/// Reads a head from the start of `bytes`: `None` when it is not whole yet. The header fields are left in `space`
+/// and returned.
+#[inline]
+pub(crate) fn parse<'s, 'b>(
+    bytes: &'b [u8],
+    space: &'s mut HeaderSpace<'b>,
+    to_head_request: bool,
+) -> Result<Option<(Head, &'s [Header<'b>])>, ErrorKind> {
+    let mut response = httparse::Response::new(&mut []);
+    let parsed =
+        ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, space);
+    let len = match parsed {
+        Ok(Status::Complete(len)) => len,
+        Ok(Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
+        Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(ErrorKind::HeaderLimit);
+        }
+        Err(_) => return Err(ErrorKind::Protocol),
+    };
+    if len > HEAD_BYTES_MAX {
+        return Err(ErrorKind::HeaderLimit);
+    }
+    let (Some(status), Some(version)) = (response.code, response.version) else {
+        return Err(ErrorKind::Protocol);
+    };
+    let headers: &'s [Header<'b>] = response.headers;
+    let said = read_fields(headers)?;
+    let keep_alive = if version == 0 { said.keep_alive && !said.close } else { !said.close };
+    let framing = match (to_head_request, status) {
+        (true, _) | (_, 100..=199 | 204 | 304) => Framing::Length(0),
+        _ => match (said.chunked, said.length) {
+            // Both at once is how responses are smuggled (RFC 9112 section 6.3, item 3).
+            (true, Some(_)) => return Err(ErrorKind::Protocol),
+            (true, None) if version == 0 => return Err(ErrorKind::Protocol),
+            (true, None) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::UntilClose,
+        },
+    };
+    let keep_alive = keep_alive && framing != Framing::UntilClose;
+    // 101 would hand the connection to another protocol, which was never asked for.
+    if status == 101 {
+        return Err(ErrorKind::Protocol);
+    }
+    Ok(Some((Head { len, status, framing, keep_alive }, headers)))
+}
+
+#[derive(Default)]
+struct Said {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+#[inline]
+fn read_fields(headers: &[Header<'_>]) -> Result<Said, ErrorKind> {
+    let mut said = Said::default();
+    for header in headers {
+        // The length tells the three names apart from nearly all others without looking at a byte.
+        match header.name.len() {
+            14 if header.name.eq_ignore_ascii_case("content-length") => {
+                let length = content_length(header.value).ok_or(ErrorKind::Protocol)?;
+                if said.length.is_some_and(|before| before != length) {
+                    return Err(ErrorKind::Protocol);
+                }
+                said.length = Some(length);
+            }
+            17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
+                // A second coding, or any but chunked, was never offered (RFC 9112 section 6.1).
+                if said.chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ErrorKind::Protocol);
+                }
+                said.chunked = true;
+            }
+            10 if header.name.eq_ignore_ascii_case("connection") => {
+                for option in header.value.split(|&b| b == b',') {
+                    let option = option.trim_ascii();
+                    said.close |= option.eq_ignore_ascii_case(b"close");
+                    said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(said)
+}
+
+/// `1*DIGIT`, or a list of equal ones (RFC 9110 section 8.6); `None` for anything else and for overflow.
+fn content_length(value: &[u8]) -> Option<u64> {
+    let mut length = None;
+    for part in value.split(|&b| b == b',') {
+        let part = part.trim_ascii();
+        if part.is_empty() {
+            return None;
+        }
+        let mut number: u64 = 0;
+        for &digit in part {
+            if !digit.is_ascii_digit() {
+                return None;
+            }
+            number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        }
+        if length.is_some_and(|before| before != number) {
+            return None;
+        }
+        length = Some(number);
+    }
+    length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Result<Option<Head>, ErrorKind> {
+        parse(text.as_bytes(), &mut header_space(), false).map(|p| p.map(|(head, _)| head))
+    }
+
+    #[test]
+    fn framing_follows_the_rfc() {
+        let cases = [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Framing::Length(5), true),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5, 5\r\nContent-LENGTH: 5\r\n\r\n", Framing::Length(5), true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked, true),
+            ("HTTP/1.1 200 OK\r\n\r\n", Framing::UntilClose, false),
+            ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Framing::Length(0), true),
+            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", Framing::Length(0), true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n", Framing::Length(0), false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", Framing::Length(0), false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: Keep-Alive\r\n\r\n", Framing::Length(0), true),
+        ];
+        for (text, framing, keep_alive) in cases {
+            let head = head(text).unwrap().unwrap();
+            assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{text}");
+            assert_eq!(head.len, text.len());
+        }
+    }
+
+    #[test]
+    fn ambiguous_and_malformed_heads_are_protocol_errors() {
+        for text in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "HTTP/2 200\r\n\r\n",
+        ] {
+            assert_eq!(head(text), Err(ErrorKind::Protocol), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_head_past_the_limits_is_a_header_limit_error() {
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+        assert_eq!(head(&many), Err(ErrorKind::HeaderLimit));
+        let enough = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX));
+        assert!(head(&enough).unwrap().is_some());
+        let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(HEAD_BYTES_MAX));
+        assert_eq!(head(&long), Err(ErrorKind::HeaderLimit));
+        assert_eq!(head(&format!("{long}\r\n\r\n")), Err(ErrorKind::HeaderLimit));
+    }
+
+    #[test]
+    fn a_head_that_is_cut_anywhere_is_not_whole_yet() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\n";
+        for end in 0..text.len() {
+            assert_eq!(head(&text[..end]), Ok(None), "{end}");
+        }
+    }
+}

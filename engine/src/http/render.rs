@@ -1,0 +1,208 @@
+//! Requests from templates.
+
+use loadr_config::{Escape, Piece, Source, Template};
+
+use crate::error_kind::ErrorKind;
+
+/// Where a template's values come from.
+pub(crate) trait Values {
+    /// The bytes of a variable, or `None` while it is unset.
+    fn var(&self, var: loadr_config::VarId) -> Option<&[u8]>;
+    /// `${vu}`
+    fn vu(&self) -> u64;
+    /// `${iteration}`
+    fn iteration(&self) -> u64;
+}
+
+/// Why a request cannot be rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RenderError {
+    /// A variable is not set.
+    Unset(loadr_config::VarId),
+    /// A variable's bytes cannot stand in a header field.
+    Header(loadr_config::VarId),
+}
+
+impl RenderError {
+    /// For people.
+    pub(crate) fn text(self, program: &loadr_config::Program) -> String {
+        match self {
+            Self::Unset(var) => format!("variable `{}` is not set", program.vars[var.at()]),
+            Self::Header(var) => {
+                format!("variable `{}` has a line break or NUL in a header", program.vars[var.at()])
+            }
+        }
+    }
+
+    pub(crate) fn kind(self) -> ErrorKind {
+        match self {
+            Self::Unset(_) => ErrorKind::UnsetVariable,
+            Self::Header(_) => ErrorKind::InvalidHeader,
+        }
+    }
+}
+
+/// Appends the rendered template. `body_len` stands for [`Piece::BodyLength`].
+pub(crate) fn render(
+    template: &Template,
+    values: &impl Values,
+    body_len: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), RenderError> {
+    for piece in &template.pieces {
+        match piece {
+            Piece::Literal(bytes) => out.extend_from_slice(bytes),
+            Piece::BodyLength => decimal(body_len as u64, out),
+            Piece::Value { source, escape } => match *source {
+                Source::Vu => decimal(values.vu(), out),
+                Source::Iteration => decimal(values.iteration(), out),
+                Source::Var(var) => {
+                    let bytes = values.var(var).ok_or(RenderError::Unset(var))?;
+                    if !put(bytes, *escape, out) {
+                        return Err(RenderError::Header(var));
+                    }
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
+fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn percent_encode(bytes: &[u8], is_plain: fn(u8) -> bool, out: &mut Vec<u8>) {
+    for &b in bytes {
+        if is_plain(b) {
+            out.push(b);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
+        }
+    }
+}
+
+/// RFC 3986 section 2.3.
+fn is_unreserved(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
+}
+
+/// False when the bytes may not stand there.
+fn put(bytes: &[u8], escape: Escape, out: &mut Vec<u8>) -> bool {
+    match escape {
+        Escape::None => out.extend_from_slice(bytes),
+        Escape::Header => {
+            if bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+                return false;
+            }
+            out.extend_from_slice(bytes);
+        }
+        Escape::Url => percent_encode(bytes, is_uri_byte, out),
+        Escape::Component => percent_encode(bytes, is_unreserved, out),
+        Escape::Json => {
+            for &b in bytes {
+                match b {
+                    b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
+                    b'\n' => out.extend_from_slice(b"\\n"),
+                    b'\r' => out.extend_from_slice(b"\\r"),
+                    b'\t' => out.extend_from_slice(b"\\t"),
+                    0..=0x1f => {
+                        let hex = [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]];
+                        out.extend_from_slice(b"\\u00");
+                        out.extend_from_slice(&hex);
+                    }
+                    _ => out.push(b),
+                }
+            }
+        }
+    }
+    true
+}
+
+/// RFC 3986: unreserved, reserved, and the percent sign of what is encoded already; not `#`, which would cut the
+/// target off.
+fn is_uri_byte(b: u8) -> bool {
+    is_unreserved(b)
+        || matches!(
+            b,
+            b':' | b'/' | b'?' | b'[' | b']' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'('
+                | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use loadr_config::VarId;
+
+    struct One(&'static [u8]);
+    impl Values for One {
+        fn var(&self, var: VarId) -> Option<&[u8]> {
+            (var.0 == 0).then_some(self.0)
+        }
+        fn vu(&self) -> u64 {
+            18_446_744_073_709_551_615
+        }
+        fn iteration(&self) -> u64 {
+            0
+        }
+    }
+
+    fn rendered(source: Source, escape: Escape, value: &'static [u8]) -> Result<String, RenderError> {
+        let template = Template {
+            pieces: vec![
+                Piece::Literal((*b"<").into()),
+                Piece::Value { source, escape },
+                Piece::Literal((*b">").into()),
+                Piece::BodyLength,
+            ],
+        };
+        let mut out = Vec::new();
+        render(&template, &One(value), 1234, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn values_are_escaped_for_where_they_stand() {
+        let var = Source::Var(VarId(0));
+        assert_eq!(rendered(var, Escape::None, b"a\r\nb").unwrap(), "<a\r\nb>1234");
+        assert_eq!(
+            rendered(var, Escape::Url, b"a b\r\n/?x=\xc3\xa9%20#").unwrap(),
+            "<a%20b%0D%0A/?x=%C3%A9%20%23>1234"
+        );
+        assert_eq!(
+            rendered(var, Escape::Json, b"\"\\\n\x01z").unwrap(),
+            "<\\\"\\\\\\n\\u0001z>1234"
+        );
+        assert_eq!(rendered(var, Escape::Header, b"a b").unwrap(), "<a b>1234");
+        assert_eq!(rendered(var, Escape::Component, b"a b&c=d%").unwrap(), "<a%20b%26c%3Dd%25>1234");
+        assert_eq!(rendered(Source::Vu, Escape::Url, b"").unwrap(), "<18446744073709551615>1234");
+        assert_eq!(rendered(Source::Iteration, Escape::None, b"").unwrap(), "<0>1234");
+    }
+
+    #[test]
+    fn a_value_that_would_split_a_header_is_refused() {
+        for bad in [b"a\rb".as_slice(), b"\n", b"a\0"] {
+            let got = rendered(Source::Var(VarId(0)), Escape::Header, bad);
+            assert_eq!(got, Err(RenderError::Header(VarId(0))));
+        }
+    }
+
+    #[test]
+    fn an_unset_variable_is_told_by_its_number() {
+        let got = rendered(Source::Var(VarId(7)), Escape::None, b"");
+        assert_eq!(got, Err(RenderError::Unset(VarId(7))));
+    }
+}

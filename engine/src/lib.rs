@@ -1,0 +1,28 @@
+//! The engine: one shard per core drives a compiled plan ([`loadr_config::Program`]) over its own io_uring, measures
+//! every request, and hands what it measured to an aggregator once a second.
+//!
+//! Data flows one way: a program and its plugins go in, shards hand over records, [`run`] gives an [`Outcome`], and
+//! [`Summary`] is what people and machines read of it.
+
+mod aggregate;
+mod clock;
+mod control;
+pub mod cores;
+mod error_kind;
+mod http;
+mod metrics;
+mod plugins;
+mod preflight;
+mod results;
+mod run;
+mod shard;
+mod thresholds;
+
+pub use aggregate::Progress;
+pub use control::{Control, StopReason};
+pub use error_kind::ErrorKind;
+pub use metrics::{Kind, METRICS, MetricInfo, Trend};
+pub use plugins::LoadedPlugins;
+pub use results::{Summary, summary_text};
+pub use run::{Outcome, RunError, RunSpec, run};
+pub use thresholds::ThresholdResult;

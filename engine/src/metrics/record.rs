@@ -1,0 +1,328 @@
+//! What a shard has measured since it last handed over: counters and trends by index, nothing by name. The same
+//! type, merged, is the whole run's total.
+
+use loadr_config::{CheckId, PluginId, Program, RequestId, ScenarioId};
+
+use super::trend::Trend;
+use crate::error_kind::ErrorKind;
+
+/// The most different texts kept for the failures of one check.
+const DETAILS_MAX: usize = 16;
+/// The most bytes kept of one text.
+const DETAIL_BYTES_MAX: usize = 256;
+
+/// One finished request, as it is counted. Durations in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    /// 0 when no response came.
+    pub(crate) status: u16,
+    /// Why it failed, if it did.
+    pub(crate) error: Option<ErrorKind>,
+    /// Whether the request was sent, so that it has durations at all.
+    pub(crate) was_sent: bool,
+    pub(crate) blocked: u64,
+    pub(crate) connecting: u64,
+    pub(crate) sending: u64,
+    pub(crate) waiting: u64,
+    pub(crate) receiving: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+}
+
+/// What tells the series of one request step apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    pub(crate) error: Option<ErrorKind>,
+}
+
+/// The requests of one step with one outcome.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestRecord {
+    pub(crate) outcome: Outcome,
+    pub(crate) count: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) received_bytes: u64,
+    pub(crate) duration: Trend,
+    pub(crate) blocked: Trend,
+    pub(crate) connecting: Trend,
+    pub(crate) sending: Trend,
+    pub(crate) waiting: Trend,
+    pub(crate) receiving: Trend,
+}
+
+impl RequestRecord {
+    fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            count: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            duration: Trend::new(),
+            blocked: Trend::new(),
+            connecting: Trend::new(),
+            sending: Trend::new(),
+            waiting: Trend::new(),
+            receiving: Trend::new(),
+        }
+    }
+
+    fn trends(&mut self) -> [&mut Trend; 6] {
+        [
+            &mut self.duration,
+            &mut self.blocked,
+            &mut self.connecting,
+            &mut self.sending,
+            &mut self.waiting,
+            &mut self.receiving,
+        ]
+    }
+}
+
+/// One check's results.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CheckRecord {
+    pub(crate) passes: u64,
+    pub(crate) fails: u64,
+    /// Texts of failures with their counts, bounded in number and length.
+    pub(crate) details: Vec<(String, u64)>,
+}
+
+/// One plugin's calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PluginRecord {
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) duration: Trend,
+}
+
+/// One scenario's iterations.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ScenarioRecord {
+    pub(crate) iterations: u64,
+    pub(crate) interrupted: u64,
+    pub(crate) iteration_duration: Trend,
+    /// Virtual users at the time of the handover.
+    pub(crate) vus: u32,
+}
+
+/// One kind of error.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ErrorRecord {
+    pub(crate) count: u64,
+    /// Texts with their counts, bounded in number and length.
+    pub(crate) details: Vec<(String, u64)>,
+}
+
+/// Everything measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    /// By [`RequestId`]; each outcome that was seen once.
+    pub(crate) requests: Vec<Vec<RequestRecord>>,
+    /// By [`CheckId`].
+    pub(crate) checks: Vec<CheckRecord>,
+    /// By [`PluginId`].
+    pub(crate) plugins: Vec<PluginRecord>,
+    /// By [`ScenarioId`].
+    pub(crate) scenarios: Vec<ScenarioRecord>,
+    /// By kind, in the order in which they were first seen.
+    pub(crate) errors: Vec<(ErrorKind, ErrorRecord)>,
+    pub(crate) lag: Trend,
+}
+
+impl Record {
+    pub(crate) fn new(program: &Program) -> Self {
+        Self {
+            requests: program.requests.iter().map(|_| Vec::new()).collect(),
+            checks: vec![CheckRecord::default(); program.checks.len()],
+            plugins: vec![PluginRecord::default(); program.plugins.len()],
+            scenarios: vec![ScenarioRecord::default(); program.scenarios.len()],
+            errors: Vec::new(),
+            lag: Trend::new(),
+        }
+    }
+
+    /// Counts a finished request.
+    #[inline]
+    pub(crate) fn request(&mut self, step: RequestId, sample: &Sample) {
+        let outcome = Outcome { status: sample.status, error: sample.error };
+        let outcomes = &mut self.requests[step.at()];
+        let record = match outcomes.iter().position(|r| r.outcome == outcome) {
+            Some(at) => &mut outcomes[at],
+            None => {
+                outcomes.push(RequestRecord::new(outcome));
+                outcomes.last_mut().expect("just pushed")
+            }
+        };
+        record.count += 1;
+        record.sent_bytes += sample.sent_bytes;
+        record.received_bytes += sample.received_bytes;
+        record.blocked.record(sample.blocked);
+        record.connecting.record(sample.connecting);
+        if sample.was_sent {
+            record.sending.record(sample.sending);
+            record.waiting.record(sample.waiting);
+            record.receiving.record(sample.receiving);
+            record.duration.record(sample.sending + sample.waiting + sample.receiving);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn check(&mut self, check: CheckId, passed: bool, detail: Option<&str>) {
+        let record = &mut self.checks[check.at()];
+        if passed {
+            record.passes += 1;
+        } else {
+            record.fails += 1;
+            if let Some(detail) = detail {
+                add_detail(&mut record.details, detail, 1);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn plugin_call(&mut self, plugin: PluginId, ns: u64, failed: bool) {
+        let record = &mut self.plugins[plugin.at()];
+        record.calls += 1;
+        record.errors += u64::from(failed);
+        record.duration.record(ns);
+    }
+
+    #[inline]
+    pub(crate) fn iteration(&mut self, scenario: ScenarioId, ns: u64) {
+        let record = &mut self.scenarios[scenario.at()];
+        record.iterations += 1;
+        record.iteration_duration.record(ns);
+    }
+
+    /// Counts an error and its text.
+    pub(crate) fn error(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
+        let record = self.error_record(kind);
+        record.count += 1;
+        add_detail(&mut record.details, &text(), 1);
+    }
+
+    fn error_record(&mut self, kind: ErrorKind) -> &mut ErrorRecord {
+        let at = match self.errors.iter().position(|(k, _)| *k == kind) {
+            Some(at) => at,
+            None => {
+                self.errors.push((kind, ErrorRecord::default()));
+                self.errors.len() - 1
+            }
+        };
+        &mut self.errors[at].1
+    }
+
+    /// Adds all of `other`, which is of the same program. `vus` are added too: add one record of each shard.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.requests.iter_mut().zip(&other.requests) {
+            for theirs in theirs.iter().filter(|r| r.count > 0) {
+                let at = match mine.iter().position(|r| r.outcome == theirs.outcome) {
+                    Some(at) => at,
+                    None => {
+                        mine.push(RequestRecord::new(theirs.outcome));
+                        mine.len() - 1
+                    }
+                };
+                let mine = &mut mine[at];
+                mine.count += theirs.count;
+                mine.sent_bytes += theirs.sent_bytes;
+                mine.received_bytes += theirs.received_bytes;
+                mine.duration.add(&theirs.duration);
+                mine.blocked.add(&theirs.blocked);
+                mine.connecting.add(&theirs.connecting);
+                mine.sending.add(&theirs.sending);
+                mine.waiting.add(&theirs.waiting);
+                mine.receiving.add(&theirs.receiving);
+            }
+        }
+        for (mine, theirs) in self.checks.iter_mut().zip(&other.checks) {
+            mine.passes += theirs.passes;
+            mine.fails += theirs.fails;
+            for (text, count) in &theirs.details {
+                add_detail(&mut mine.details, text, *count);
+            }
+        }
+        for (mine, theirs) in self.plugins.iter_mut().zip(&other.plugins) {
+            mine.calls += theirs.calls;
+            mine.errors += theirs.errors;
+            mine.duration.add(&theirs.duration);
+        }
+        for (mine, theirs) in self.scenarios.iter_mut().zip(&other.scenarios) {
+            mine.iterations += theirs.iterations;
+            mine.interrupted += theirs.interrupted;
+            mine.iteration_duration.add(&theirs.iteration_duration);
+            mine.vus += theirs.vus;
+        }
+        for (kind, theirs) in &other.errors {
+            let mine = self.error_record(*kind);
+            mine.count += theirs.count;
+            for (text, count) in &theirs.details {
+                add_detail(&mut mine.details, text, *count);
+            }
+        }
+        self.lag.add(&other.lag);
+    }
+
+    /// Forgets every value; the memory is kept, so that a record that goes round allocates nothing.
+    pub(crate) fn clear(&mut self) {
+        for record in self.requests.iter_mut().flatten() {
+            (record.count, record.sent_bytes, record.received_bytes) = (0, 0, 0);
+            for trend in record.trends() {
+                trend.clear();
+            }
+        }
+        for check in &mut self.checks {
+            (check.passes, check.fails) = (0, 0);
+            check.details.clear();
+        }
+        for plugin in &mut self.plugins {
+            (plugin.calls, plugin.errors) = (0, 0);
+            plugin.duration.clear();
+        }
+        for scenario in &mut self.scenarios {
+            (scenario.iterations, scenario.interrupted, scenario.vus) = (0, 0, 0);
+            scenario.iteration_duration.clear();
+        }
+        self.errors.clear();
+        self.lag.clear();
+    }
+
+    /// Requests finished.
+    pub(crate) fn requests_count(&self) -> u64 {
+        self.requests.iter().flatten().map(|r| r.count).sum()
+    }
+
+    /// Requests that failed.
+    pub(crate) fn failed_count(&self) -> u64 {
+        self.requests.iter().flatten().filter(|r| is_failure(r.outcome)).map(|r| r.count).sum()
+    }
+
+    /// Service times of all requests.
+    pub(crate) fn durations(&self) -> Trend {
+        let mut all = Trend::new();
+        for record in self.requests.iter().flatten() {
+            all.add(&record.duration);
+        }
+        all
+    }
+}
+
+/// `http_req_failed`: a transport error, a status of 400 or more, a failed assert or extraction.
+pub(crate) fn is_failure(outcome: Outcome) -> bool {
+    outcome.error.is_some() || outcome.status >= 400
+}
+
+fn add_detail(details: &mut Vec<(String, u64)>, text: &str, count: u64) {
+    let text = cut(text);
+    if let Some((_, n)) = details.iter_mut().find(|(t, _)| t == text) {
+        *n += count;
+    } else if details.len() < DETAILS_MAX {
+        details.push((text.to_owned(), count));
+    }
+}
+
+/// The start of a text, at most [`DETAIL_BYTES_MAX`] bytes.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(DETAIL_BYTES_MAX)]
+}

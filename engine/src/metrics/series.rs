@@ -1,0 +1,178 @@
+//! The flat view of a record: every metric as series with a name and tags. For thresholds and results, so off the
+//! hot path.
+
+use loadr_config::Program;
+
+use super::record::{Record, is_failure};
+use super::trend::Trend;
+
+/// How a metric's values add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A sum.
+    Counter,
+    /// A last value.
+    Gauge,
+    /// A share of passes.
+    Rate,
+    /// A distribution of durations.
+    Trend,
+}
+
+impl Kind {
+    /// As the summary names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Rate => "rate",
+            Self::Trend => "trend",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// How its values add up.
+    pub kind: Kind,
+    /// Whether its amounts are bytes.
+    pub is_bytes: bool,
+}
+
+const fn metric(name: &'static str, kind: Kind) -> MetricInfo {
+    MetricInfo { name, kind, is_bytes: false }
+}
+
+/// Every metric there is so far, in the order of the summary.
+pub const METRICS: &[MetricInfo] = &[
+    metric("checks", Kind::Rate),
+    MetricInfo { is_bytes: true, ..metric("data_received", Kind::Counter) },
+    MetricInfo { is_bytes: true, ..metric("data_sent", Kind::Counter) },
+    metric("generator_cpu", Kind::Gauge),
+    metric("generator_lag", Kind::Trend),
+    metric("http_req_blocked", Kind::Trend),
+    metric("http_req_connecting", Kind::Trend),
+    metric("http_req_duration", Kind::Trend),
+    metric("http_req_failed", Kind::Rate),
+    metric("http_req_receiving", Kind::Trend),
+    metric("http_req_response", Kind::Trend),
+    metric("http_req_sending", Kind::Trend),
+    metric("http_req_waiting", Kind::Trend),
+    metric("http_reqs", Kind::Counter),
+    metric("iteration_duration", Kind::Trend),
+    metric("iterations", Kind::Counter),
+    metric("plugin_calls", Kind::Counter),
+    metric("plugin_duration", Kind::Trend),
+    metric("plugin_errors", Kind::Counter),
+    metric("vus", Kind::Gauge),
+    metric("vus_max", Kind::Gauge),
+];
+
+/// A series' values.
+#[derive(Clone, Debug)]
+pub(crate) enum Values<'r> {
+    Counter(u64),
+    Rate { passes: u64, count: u64 },
+    Trend(&'r Trend),
+    Gauge { last: f64, min: f64, max: f64 },
+}
+
+/// One series.
+#[derive(Clone, Debug)]
+pub(crate) struct Series<'r> {
+    pub(crate) metric: &'static str,
+    pub(crate) tags: &'r [(&'static str, String)],
+    /// The plan's own tags of the step.
+    pub(crate) plan_tags: &'r [(String, String)],
+    pub(crate) values: Values<'r>,
+}
+
+impl Series<'_> {
+    /// The value of a tag.
+    pub(crate) fn tag(&self, key: &str) -> Option<&str> {
+        let own = self.tags.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str());
+        own.or_else(|| self.plan_tags.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()))
+    }
+}
+
+/// Calls `f` for each series of the record that has values. Gauges are not in a record: see the aggregator.
+pub(crate) fn for_each_series(
+    program: &Program,
+    record: &Record,
+    mut f: impl FnMut(&Series<'_>),
+) {
+    for (request, outcomes) in program.requests.iter().zip(&record.requests) {
+        let scenario = &program.scenarios[request.scenario.at()].name;
+        for r in outcomes.iter().filter(|r| r.count > 0) {
+            let mut tags = vec![
+                ("method", request.method.clone()),
+                ("name", request.name.clone()),
+                ("scenario", scenario.clone()),
+            ];
+            if r.outcome.status != 0 {
+                tags.push(("status", r.outcome.status.to_string()));
+            }
+            if let Some(error) = r.outcome.error {
+                tags.push(("error_kind", error.as_str().to_owned()));
+            }
+            let failed = if is_failure(r.outcome) { r.count } else { 0 };
+            for (metric, values) in [
+                ("data_received", Values::Counter(r.received_bytes)),
+                ("data_sent", Values::Counter(r.sent_bytes)),
+                ("http_req_blocked", Values::Trend(&r.blocked)),
+                ("http_req_connecting", Values::Trend(&r.connecting)),
+                ("http_req_duration", Values::Trend(&r.duration)),
+                ("http_req_failed", Values::Rate { passes: failed, count: r.count }),
+                ("http_req_receiving", Values::Trend(&r.receiving)),
+                // In a closed model a request is due when it starts: response time is service time.
+                ("http_req_response", Values::Trend(&r.duration)),
+                ("http_req_sending", Values::Trend(&r.sending)),
+                ("http_req_waiting", Values::Trend(&r.waiting)),
+                ("http_reqs", Values::Counter(r.count)),
+            ] {
+                if matches!(values, Values::Trend(trend) if trend.count() == 0) {
+                    continue;
+                }
+                f(&Series { metric, tags: &tags, plan_tags: &request.tags, values });
+            }
+        }
+    }
+    for (name, r) in program.checks.iter().zip(&record.checks) {
+        if r.passes + r.fails > 0 {
+            let tags = [("check", name.clone())];
+            let values = Values::Rate { passes: r.passes, count: r.passes + r.fails };
+            f(&Series { metric: "checks", tags: &tags, plan_tags: &[], values });
+        }
+    }
+    for (plugin, r) in program.plugins.iter().zip(&record.plugins) {
+        if r.calls > 0 {
+            let tags = [("plugin", plugin.name.clone())];
+            for (metric, values) in [
+                ("plugin_calls", Values::Counter(r.calls)),
+                ("plugin_duration", Values::Trend(&r.duration)),
+                ("plugin_errors", Values::Counter(r.errors)),
+            ] {
+                f(&Series { metric, tags: &tags, plan_tags: &[], values });
+            }
+        }
+    }
+    for (scenario, r) in program.scenarios.iter().zip(&record.scenarios) {
+        if r.iterations > 0 {
+            let tags = [("scenario", scenario.name.clone())];
+            for (metric, values) in [
+                ("iteration_duration", Values::Trend(&r.iteration_duration)),
+                ("iterations", Values::Counter(r.iterations)),
+            ] {
+                f(&Series { metric, tags: &tags, plan_tags: &[], values });
+            }
+        }
+    }
+    if record.lag.count() > 0 {
+        let values = Values::Trend(&record.lag);
+        f(&Series { metric: "generator_lag", tags: &[], plan_tags: &[], values });
+    }
+}

@@ -1,0 +1,184 @@
+//! A distribution of durations.
+
+use hdrhistogram::Histogram;
+
+/// The shortest duration that is told from others, in nanoseconds.
+const LOWEST_NS: u64 = 1_000;
+/// The longest duration, in nanoseconds: one hour. Longer ones count as this.
+const HIGHEST_NS: u64 = 3_600_000_000_000;
+/// Significant decimal digits.
+const DIGITS: u8 = 3;
+
+/// A distribution of durations in nanoseconds: an HDR histogram (1 µs to 1 h, three significant digits) beside the
+/// exact sum, minimum and maximum. Merging is exact: the merge of any split of the values equals the whole.
+#[derive(Clone, Debug)]
+pub struct Trend {
+    histogram: Histogram<u64>,
+    /// Zeros, counted apart because most phases of most requests are zero.
+    zeros: u64,
+    sum_ns: u128,
+    min_ns: u64,
+    max_ns: u64,
+}
+
+impl Default for Trend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Trend {
+    /// An empty one. Its memory grows with the largest value, from 16 KiB on.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut histogram = Histogram::new_with_bounds(LOWEST_NS, 2 * LOWEST_NS, DIGITS)
+            .expect("constant bounds that hdrhistogram accepts");
+        histogram.auto(true);
+        Self { histogram, zeros: 0, sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
+    }
+
+    /// Counts a duration.
+    #[inline]
+    pub fn record(&mut self, ns: u64) {
+        if ns == 0 {
+            return self.record_zero();
+        }
+        let ns = ns.min(HIGHEST_NS);
+        self.sum_ns += u128::from(ns);
+        self.min_ns = self.min_ns.min(ns);
+        self.max_ns = self.max_ns.max(ns);
+        // Cannot fail: the value is in range and the histogram grows by itself.
+        let _ = self.histogram.record(ns);
+    }
+
+    /// Counts a duration of zero.
+    #[inline]
+    pub fn record_zero(&mut self) {
+        self.zeros += 1;
+        self.min_ns = 0;
+    }
+
+    /// Adds all of `other`.
+    pub fn add(&mut self, other: &Self) {
+        // Cannot fail: both have the same digits, and this one grows by itself.
+        let _ = self.histogram.add(&other.histogram);
+        self.zeros += other.zeros;
+        self.sum_ns += other.sum_ns;
+        self.min_ns = self.min_ns.min(other.min_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    /// Forgets every value; the memory is kept.
+    pub fn clear(&mut self) {
+        if self.count() != 0 {
+            self.histogram.reset();
+        }
+        (self.zeros, self.sum_ns, self.min_ns, self.max_ns) = (0, 0, u64::MAX, 0);
+    }
+
+    /// How many values.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.histogram.len() + self.zeros
+    }
+
+    /// Exact sum, in milliseconds.
+    #[must_use]
+    pub fn sum_ms(&self) -> f64 {
+        self.sum_ns as f64 / 1e6
+    }
+
+    /// Exact mean in milliseconds; 0 when empty.
+    #[must_use]
+    pub fn mean_ms(&self) -> f64 {
+        if self.count() == 0 { 0.0 } else { self.sum_ms() / self.count() as f64 }
+    }
+
+    /// Exact minimum in milliseconds; 0 when empty.
+    #[must_use]
+    pub fn min_ms(&self) -> f64 {
+        if self.count() == 0 { 0.0 } else { self.min_ns as f64 / 1e6 }
+    }
+
+    /// Exact maximum in milliseconds; 0 when empty.
+    #[must_use]
+    pub fn max_ms(&self) -> f64 {
+        self.max_ns as f64 / 1e6
+    }
+
+    /// The value in milliseconds that `percent` (0 to 100) of all values do not exceed, to three significant digits and
+    /// never outside minimum and maximum; 0 when empty.
+    #[must_use]
+    pub fn percentile_ms(&self, percent: f64) -> f64 {
+        let count = self.count();
+        if count == 0 {
+            return 0.0;
+        }
+        let rank = ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count);
+        if rank <= self.zeros {
+            return 0.0;
+        }
+        let within = (rank - self.zeros) as f64 / self.histogram.len() as f64;
+        let ns = self.histogram.value_at_quantile(within).clamp(self.min_ns, self.max_ns);
+        ns as f64 / 1e6
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_the_values() {
+        let mut trend = Trend::new();
+        for ms in 1..=100u64 {
+            trend.record(ms * 1_000_000);
+        }
+        assert_eq!((trend.count(), trend.min_ms(), trend.max_ms()), (100, 1.0, 100.0));
+        assert!((trend.mean_ms() - 50.5).abs() < 1e-9);
+        for (percent, ms) in [(50.0, 50.0), (90.0, 90.0), (99.0, 99.0), (100.0, 100.0), (0.0, 1.0)] {
+            let got = trend.percentile_ms(percent);
+            assert!((got - ms).abs() <= ms * 0.001, "p{percent}: {got}");
+        }
+    }
+
+    #[test]
+    fn an_empty_trend_is_all_zeros() {
+        let trend = Trend::new();
+        let figures = [trend.mean_ms(), trend.min_ms(), trend.max_ms(), trend.percentile_ms(99.0)];
+        assert_eq!((trend.count(), figures), (0, [0.0; 4]));
+    }
+
+    #[test]
+    fn the_merge_of_any_split_equals_the_whole() {
+        let values: Vec<u64> = (0..5_000u64).map(|i| (i * i * 7_919) % 90_000_000_000).collect();
+        let mut whole = Trend::new();
+        let mut parts = vec![Trend::new(); 7];
+        for (i, &ns) in values.iter().enumerate() {
+            whole.record(ns);
+            parts[i % 7].record(ns);
+        }
+        let mut merged = Trend::new();
+        for part in &parts {
+            merged.add(part);
+        }
+        for percent in [0.0, 1.0, 25.0, 50.0, 90.0, 99.0, 99.9, 100.0] {
+            assert_eq!(merged.percentile_ms(percent), whole.percentile_ms(percent));
+        }
+        let figures = |t: &Trend| (t.count(), t.sum_ms(), t.min_ms(), t.max_ms());
+        assert_eq!(figures(&merged), figures(&whole));
+        merged.clear();
+        assert_eq!(merged.count(), 0);
+    }
+
+    #[test]
+    fn zeros_and_values_beyond_an_hour_are_counted() {
+        let mut trend = Trend::new();
+        for _ in 0..9 {
+            trend.record(0);
+        }
+        trend.record(u64::MAX);
+        assert_eq!((trend.count(), trend.min_ms(), trend.max_ms()), (10, 0.0, 3_600_000.0));
+        assert_eq!((trend.percentile_ms(90.0), trend.percentile_ms(91.0)), (0.0, 3_600_000.0));
+    }
+}

@@ -1,0 +1,97 @@
+//! What can be found out before the run: names, reachable targets, the machine's limits.
+
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use loadr_config::{Diagnostic, Location, Origin, Program};
+use loadr_ring::{Ring, Settings};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::shard::vus;
+
+/// How long a target may take to accept the first connection.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the executor's own rings may lock, in bytes.
+const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+
+/// Makes sure that this machine can run so many shards of the program.
+///
+/// # Errors
+/// The first thing that is missing, with the command that mends it.
+pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), String> {
+    let (memlock, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)
+        .map_err(|error| format!("cannot read the limit on locked memory: {error}"))?;
+    if memlock < MEMLOCK_BYTES_MIN
+        && setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard).is_err()
+        || hard < MEMLOCK_BYTES_MIN
+    {
+        return Err(format!(
+            "the limit on locked memory is {} KiB, and io_uring needs 512 KiB: raise it with `ulimit -l 65536`, \
+             or in /etc/security/limits.conf",
+            memlock / 1024
+        ));
+    }
+    // A shard's table of sockets may be as large as the number of descriptors allowed.
+    let users: u64 = program.scenarios.iter().map(|s| u64::from(vus(&s.executor))).sum();
+    let sockets = users * program.origins.len().max(1) as u64 / shards.max(1) as u64 * 5 / 4 + 128;
+    let (files, hard) = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_err(|error| format!("cannot read the limit on open files: {error}"))?;
+    if files < sockets {
+        if hard < sockets {
+            return Err(format!(
+                "{users} virtual users need {sockets} sockets a shard, and {hard} open files are allowed: raise \
+                 the limit with `ulimit -n {sockets}`"
+            ));
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+            .map_err(|error| format!("cannot raise the limit on open files to {hard}: {error}"))?;
+    }
+    Ring::new(&Settings::for_connections(1)).map(drop).map_err(|error| error.to_string())
+}
+
+/// The address of every origin, each tried once.
+///
+/// # Errors
+/// Every origin that has no address or takes no connection, where the plan first names it.
+pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagnostic>> {
+    let mut addresses = Vec::new();
+    let mut problems = Vec::new();
+    for origin in &program.origins {
+        match reach(origin) {
+            Ok(address) => addresses.push(address),
+            Err((message, help)) => problems.push(diagnostic(&origin.location, message, help)),
+        }
+    }
+    if problems.is_empty() { Ok(addresses.into()) } else { Err(problems) }
+}
+
+fn reach(origin: &Origin) -> Result<SocketAddr, (String, &'static str)> {
+    let candidates = (origin.host.as_str(), origin.port).to_socket_addrs().map_err(|error| {
+        (format!("cannot resolve the host `{}`: {error}", origin.host), "check the name, or use an address")
+    })?;
+    let mut last = None;
+    for address in candidates {
+        match TcpStream::connect_timeout(&address, REACH_TIMEOUT) {
+            Ok(_) => return Ok(address),
+            Err(error) => last = Some((address, error)),
+        }
+    }
+    Err(match last {
+        Some((address, error)) => (
+            format!("cannot connect to {} ({address}): {error}", origin.authority),
+            "start the target, or correct its host and port",
+        ),
+        None => (format!("the host `{}` has no address", origin.host), "check the name"),
+    })
+}
+
+fn diagnostic(location: &Location, message: String, help: &str) -> Diagnostic {
+    Diagnostic {
+        path: location.path.clone(),
+        line: location.line,
+        column: location.column,
+        message,
+        help: Some(help.to_owned()),
+    }
+}

@@ -1,0 +1,207 @@
+//! A run: preparation, shards, aggregation, outcome.
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use glommio::{LocalExecutorBuilder, Placement};
+use loadr_config::{Diagnostic, Program};
+
+use crate::aggregate::{Aggregate, Progress};
+use crate::clock::now_ns;
+use crate::control::{Control, StopReason};
+use crate::metrics::Record;
+use crate::plugins::LoadedPlugins;
+use crate::preflight;
+use crate::shard::{self, ShardSpec};
+use crate::thresholds::{self, ThresholdResult};
+
+/// What a run needs beside its program.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// One shard for each entry, pinned to that processor; an entry may repeat (oversubscription).
+    pub cores: Vec<usize>,
+    /// The seed of every random choice.
+    pub seed: u64,
+}
+
+/// Why a run could not begin, or broke off.
+#[derive(Debug)]
+pub enum RunError {
+    /// The plan cannot be run here; each problem where the plan says it.
+    Plan(Vec<Diagnostic>),
+    /// The machine does not allow it; a sentence for people.
+    Machine(String),
+}
+
+/// What a run has measured.
+pub struct Outcome {
+    /// What was run.
+    pub program: Arc<Program>,
+    /// The shards' processors.
+    pub cores: Vec<usize>,
+    pub(crate) aggregate: Aggregate,
+    /// In the plan's order.
+    pub thresholds: Vec<ThresholdResult>,
+    /// Why it ended early, if it did.
+    pub stopped: Option<StopReason>,
+    /// Milliseconds since 1970.
+    pub started_ms: u64,
+    /// Milliseconds since 1970.
+    pub ended_ms: u64,
+}
+
+/// Runs a program to its end. The calling thread aggregates; `on_progress` is called on it about once a second.
+///
+/// # Errors
+/// See [`RunError`]; nothing is sent in that case but the probing connections of the preparation.
+pub fn run(
+    program: Arc<Program>,
+    plugins: Arc<LoadedPlugins>,
+    spec: &RunSpec,
+    control: &Control,
+    on_progress: impl FnMut(&Progress),
+) -> Result<Outcome, RunError> {
+    preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
+    let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
+    let line = Arc::new(StartLine::new(spec.cores.len()));
+    let (messages, inbox) = channel();
+    let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
+    let mut handles = Vec::new();
+    let mut broken = None;
+    for (index, &core) in spec.cores.iter().enumerate() {
+        let (give_back, empty) = channel();
+        empties.push(give_back);
+        let shard = ShardSpec {
+            index: index as u32,
+            count: spec.cores.len() as u32,
+            program: Arc::clone(&program),
+            plugins: Arc::clone(&plugins),
+            addresses: Arc::clone(&addresses),
+            control: control.clone(),
+            seed: spec.seed.wrapping_add(index as u64),
+            messages: messages.clone(),
+            empty,
+            start: Arc::clone(&line),
+        };
+        let spawned = LocalExecutorBuilder::new(Placement::Fixed(core))
+            .name(&format!("shard-{index}"))
+            // glommio's own file I/O is not used here.
+            .io_memory(64 << 10)
+            .spawn(move || shard::run(shard));
+        match spawned {
+            Ok(handle) => handles.push(handle),
+            Err(error) => {
+                line.ready_of_missing();
+                broken.get_or_insert(format!("cannot start a shard on core {core}: {error}"));
+            }
+        }
+    }
+    drop(messages);
+    let started_ms = unix_ms();
+    let start_ns = line.wait_start().unwrap_or_else(now_ns);
+    let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
+    aggregate.collect(&inbox, &empties, control, on_progress);
+    let ended_ms = unix_ms();
+    for handle in handles {
+        match handle.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                broken.get_or_insert(error);
+            }
+            Err(error) => {
+                broken.get_or_insert(format!("a shard broke off: {error}"));
+            }
+        }
+    }
+    if let Some(error) = broken {
+        return Err(RunError::Machine(error));
+    }
+    let thresholds = thresholds::judge_all(&program, &aggregate);
+    Ok(Outcome {
+        program,
+        cores: spec.cores.clone(),
+        aggregate,
+        thresholds,
+        stopped: control.reason(),
+        started_ms,
+        ended_ms,
+    })
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Where shards wait for each other, so that all begin at one instant.
+pub(crate) struct StartLine {
+    state: Mutex<Line>,
+    changed: Condvar,
+}
+
+struct Line {
+    waiting_for: usize,
+    failed: bool,
+    start_ns: Option<u64>,
+}
+
+impl StartLine {
+    fn new(shards: usize) -> Self {
+        Self {
+            state: Mutex::new(Line { waiting_for: shards, failed: false, start_ns: None }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// A shard is ready, or (`ok` false) never will be. Waits for all; the common start, or `None` when one failed.
+    pub(crate) fn ready(&self, ok: bool) -> Option<u64> {
+        self.arrive(ok);
+        self.wait_start()
+    }
+
+    /// A shard could not even be started.
+    fn ready_of_missing(&self) {
+        self.arrive(false);
+    }
+
+    fn arrive(&self, ok: bool) {
+        let mut line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        line.waiting_for -= 1;
+        line.failed |= !ok;
+        if line.waiting_for == 0 {
+            line.start_ns = (!line.failed).then(now_ns);
+            self.changed.notify_all();
+        }
+    }
+
+    fn wait_start(&self) -> Option<u64> {
+        let line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = self
+            .changed
+            .wait_while(line, |line| line.waiting_for > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        line.start_ns
+    }
+}
+
+impl std::fmt::Display for RunError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Machine(error) => f.write_str(error),
+            Self::Plan(problems) => {
+                for (i, problem) in problems.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str("\n")?;
+                    }
+                    write!(f, "{}: {}", problem.path, problem.message)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+

@@ -1,0 +1,225 @@
+//! The shard's tasks as the driver sees them: what each waits for, its signals, its timers.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::task::{Context, Poll, Waker};
+
+/// Indexes the shard's tasks: one for each virtual user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TaskId(pub(crate) u32);
+
+/// What a task can be told, as bits.
+pub(crate) mod signal {
+    /// Bytes came.
+    pub(crate) const RECEIVED: u8 = 1;
+    /// The connection is made.
+    pub(crate) const CONNECTED: u8 = 2;
+    /// The peer closed, or the connection failed.
+    pub(crate) const ENDED: u8 = 4;
+    /// A sleep is over.
+    pub(crate) const SLEPT: u8 = 8;
+    /// The request's time is up.
+    pub(crate) const TIMEOUT: u8 = 16;
+    /// The scenario is cancelled. Stays.
+    pub(crate) const CANCEL: u8 = 32;
+    /// A long send went out.
+    pub(crate) const DRAINED: u8 = 64;
+}
+
+const NEVER: u64 = u64::MAX;
+
+struct Entry {
+    waker: Option<Waker>,
+    signals: u8,
+    /// When the request's time is up, and for when the heap holds an entry for it. The deadline moves with every
+    /// request; the entry stays and is looked at again when it comes up, so that a request costs no heap operation.
+    deadline_ns: u64,
+    deadline_entry_ns: u64,
+    wake_ns: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Deadline,
+    Sleep,
+}
+
+/// All tasks of a shard.
+pub(crate) struct Tasks {
+    entries: Vec<Entry>,
+    heap: BinaryHeap<Reverse<(u64, u32, Timer)>>,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self { entries: Vec::new(), heap: BinaryHeap::new() }
+    }
+
+    pub(crate) fn add(&mut self) -> TaskId {
+        self.entries.push(Entry {
+            waker: None,
+            signals: 0,
+            deadline_ns: NEVER,
+            deadline_entry_ns: NEVER,
+            wake_ns: NEVER,
+        });
+        TaskId(self.entries.len() as u32 - 1)
+    }
+
+    #[inline]
+    pub(crate) fn signal(&mut self, task: TaskId, bits: u8) {
+        let entry = &mut self.entries[task.0 as usize];
+        entry.signals |= bits;
+        if let Some(waker) = &entry.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Forgets what was told of an earlier connection.
+    pub(crate) fn forget_connection(&mut self, task: TaskId) {
+        use signal::{CONNECTED, DRAINED, ENDED, RECEIVED};
+        self.entries[task.0 as usize].signals &= !(RECEIVED | CONNECTED | ENDED | DRAINED);
+    }
+
+    /// Ready with the signals of `mask` that are set; they are cleared, but for `CANCEL`.
+    #[inline]
+    pub(crate) fn poll(&mut self, task: TaskId, mask: u8, cx: &Context<'_>) -> Poll<u8> {
+        let entry = &mut self.entries[task.0 as usize];
+        let got = entry.signals & mask;
+        if got != 0 {
+            entry.signals &= !got | signal::CANCEL;
+            return Poll::Ready(got);
+        }
+        match &entry.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => entry.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// `TIMEOUT` is signalled at `at_ns`, unless [`Tasks::clear_deadline`] is called before.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, task: TaskId, at_ns: u64) {
+        let entry = &mut self.entries[task.0 as usize];
+        entry.deadline_ns = at_ns;
+        if at_ns < entry.deadline_entry_ns {
+            entry.deadline_entry_ns = at_ns;
+            self.heap.push(Reverse((at_ns, task.0, Timer::Deadline)));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn clear_deadline(&mut self, task: TaskId) {
+        let entry = &mut self.entries[task.0 as usize];
+        entry.deadline_ns = NEVER;
+        entry.signals &= !signal::TIMEOUT;
+    }
+
+    /// `SLEPT` is signalled at `at_ns`.
+    pub(crate) fn set_sleep(&mut self, task: TaskId, at_ns: u64) {
+        let entry = &mut self.entries[task.0 as usize];
+        entry.wake_ns = at_ns;
+        entry.signals &= !signal::SLEPT;
+        self.heap.push(Reverse((at_ns, task.0, Timer::Sleep)));
+    }
+
+    /// When the next timer comes up.
+    #[inline]
+    pub(crate) fn next_ns(&self) -> u64 {
+        self.heap.peek().map_or(NEVER, |Reverse((at, ..))| *at)
+    }
+
+    /// Signals every timer that is due at `now_ns`; `on_late` gets the lateness of each sleep.
+    pub(crate) fn fire(&mut self, now_ns: u64, mut on_late: impl FnMut(u64)) {
+        while let Some(&Reverse((at_ns, task, timer))) = self.heap.peek() {
+            if at_ns > now_ns {
+                return;
+            }
+            self.heap.pop();
+            let entry = &mut self.entries[task as usize];
+            match timer {
+                Timer::Deadline if at_ns == entry.deadline_entry_ns => {
+                    entry.deadline_entry_ns = NEVER;
+                    if entry.deadline_ns <= now_ns {
+                        entry.deadline_ns = NEVER;
+                        self.signal(TaskId(task), signal::TIMEOUT);
+                    } else if entry.deadline_ns != NEVER {
+                        let deadline_ns = entry.deadline_ns;
+                        self.set_deadline(TaskId(task), deadline_ns);
+                    }
+                }
+                Timer::Sleep if at_ns == entry.wake_ns => {
+                    entry.wake_ns = NEVER;
+                    on_late(now_ns - at_ns);
+                    self.signal(TaskId(task), signal::SLEPT);
+                }
+                // Overtaken by an earlier one.
+                Timer::Deadline | Timer::Sleep => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(tasks: &mut Tasks, task: TaskId) -> u8 {
+        match tasks.poll(task, 0xff, &Context::from_waker(Waker::noop())) {
+            Poll::Ready(bits) => bits,
+            Poll::Pending => 0,
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_moves_on_costs_one_entry_and_fires_at_its_last_time() {
+        let mut tasks = Tasks::new();
+        let task = tasks.add();
+        for now in 0..1000 {
+            tasks.set_deadline(task, now + 30);
+            tasks.fire(now, |_| ());
+            assert_eq!(take(&mut tasks, task), 0);
+            assert_eq!(tasks.heap.len(), 1);
+        }
+        tasks.fire(1028, |_| ());
+        assert_eq!(take(&mut tasks, task), 0);
+        tasks.fire(1029, |_| ());
+        assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
+    }
+
+    #[test]
+    fn an_earlier_deadline_fires_first_and_a_cleared_one_never() {
+        let mut tasks = Tasks::new();
+        let task = tasks.add();
+        tasks.set_deadline(task, 100);
+        tasks.set_deadline(task, 50);
+        tasks.fire(50, |_| ());
+        assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
+        tasks.set_deadline(task, 80);
+        tasks.clear_deadline(task);
+        tasks.fire(1000, |_| ());
+        assert_eq!(take(&mut tasks, task), 0);
+        assert_eq!(tasks.next_ns(), NEVER);
+    }
+
+    #[test]
+    fn a_sleep_tells_how_late_it_ended() {
+        let mut tasks = Tasks::new();
+        let task = tasks.add();
+        tasks.set_sleep(task, 10);
+        let mut late = Vec::new();
+        tasks.fire(9, |ns| late.push(ns));
+        tasks.fire(14, |ns| late.push(ns));
+        assert_eq!((take(&mut tasks, task), late), (signal::SLEPT, vec![4]));
+    }
+
+    #[test]
+    fn a_cancel_stays() {
+        let mut tasks = Tasks::new();
+        let task = tasks.add();
+        tasks.signal(task, signal::CANCEL | signal::RECEIVED);
+        assert_eq!(take(&mut tasks, task), signal::CANCEL | signal::RECEIVED);
+        tasks.forget_connection(task);
+        assert_eq!(take(&mut tasks, task), signal::CANCEL);
+    }
+}

@@ -1,0 +1,187 @@
+//! What a shard needs to read responses, each its own so that cores share no cache line: plugin instances, regex
+//! caches, scratch memory.
+
+use arrayvec::ArrayVec;
+use httparse::Header;
+use loadr_config::{CallSite, CallSiteId, PluginKind, Program, RegexId};
+use loadr_plugin_host::{CallError, Instance, ReadHeaders};
+use regex::bytes::{CaptureLocations, Regex};
+
+use super::rng::Rng;
+use crate::clock::now_ns;
+use crate::http::HEADERS_MAX;
+use crate::metrics::Record;
+use crate::plugins::LoadedPlugins;
+
+pub(crate) struct Tools {
+    plugins: Vec<Instance>,
+    pub(crate) regexes: Vec<(Regex, CaptureLocations)>,
+    pub(crate) rng: Rng,
+    /// A rendered `body_contains` value.
+    pub(crate) scratch: Vec<u8>,
+    header_text: String,
+    detail: String,
+}
+
+/// What a plugin is asked about.
+pub(crate) struct Asked<'r> {
+    pub(crate) status: u16,
+    pub(crate) headers: &'r [Header<'r>],
+    pub(crate) body: &'r [u8],
+    pub(crate) duration_ms: f64,
+}
+
+impl Tools {
+    pub(crate) fn new(program: &Program, plugins: &LoadedPlugins, seed: u64) -> Result<Self, String> {
+        Ok(Self {
+            plugins: plugins.instantiate()?,
+            regexes: program
+                .regexes
+                .iter()
+                .map(|regex| (regex.clone(), regex.capture_locations()))
+                .collect(),
+            rng: Rng::new(seed),
+            scratch: Vec::new(),
+            header_text: String::new(),
+            detail: String::new(),
+        })
+    }
+
+    /// The sentence of the assertion plugin that was called last.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(crate) fn is_match(&self, regex: RegexId, bytes: &[u8]) -> bool {
+        self.regexes[regex.at()].0.is_match(bytes)
+    }
+
+    /// Calls the site's extractor; the value goes to `out`.
+    pub(crate) fn extract(
+        &mut self,
+        plugins: &LoadedPlugins,
+        (id, site): (CallSiteId, &CallSite),
+        asked: &Asked<'_>,
+        record: &mut Record,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, CallError> {
+        debug_assert_eq!(site.kind, PluginKind::Extractor);
+        let reads = plugins.reads(site.plugin);
+        let body = if reads.body { asked.body } else { &[] };
+        let fields = lower(asked.headers, &reads.headers, &mut self.header_text);
+        let headers = pairs(&fields, asked.headers, &self.header_text);
+        let began = now_ns();
+        let instance = &mut self.plugins[site.plugin.at()];
+        let result = instance.extract(body, &headers, plugins.config(id), out);
+        record.plugin_call(site.plugin, now_ns() - began, result.is_err());
+        result
+    }
+
+    /// Calls the site's assertion: pass or fail; its sentence is [`Tools::detail`].
+    pub(crate) fn check(
+        &mut self,
+        plugins: &LoadedPlugins,
+        (id, site): (CallSiteId, &CallSite),
+        asked: &Asked<'_>,
+        record: &mut Record,
+    ) -> Result<bool, CallError> {
+        debug_assert_eq!(site.kind, PluginKind::Assertion);
+        let reads = plugins.reads(site.plugin);
+        let body = if reads.body { asked.body } else { &[] };
+        let fields = lower(asked.headers, &reads.headers, &mut self.header_text);
+        let headers = pairs(&fields, asked.headers, &self.header_text);
+        let began = now_ns();
+        let instance = &mut self.plugins[site.plugin.at()];
+        let result = instance.check(
+            asked.status,
+            body,
+            &headers,
+            asked.duration_ms,
+            plugins.config(id),
+            &mut self.detail,
+        );
+        record.plugin_call(site.plugin, now_ns() - began, result.is_err());
+        result
+    }
+}
+
+/// A header field as plugins get it: where its name and value lie in the scratch text, or that they are as received.
+#[derive(Clone, Copy)]
+struct Field {
+    index: usize,
+    name: Option<(usize, usize)>,
+    value: Option<(usize, usize)>,
+}
+
+/// Names lower-cased and values made UTF-8, copied only where they are not so already.
+fn lower(
+    headers: &[Header<'_>],
+    wanted: &ReadHeaders,
+    text: &mut String,
+) -> ArrayVec<Field, HEADERS_MAX> {
+    text.clear();
+    let mut fields = ArrayVec::new();
+    for (index, header) in headers.iter().enumerate() {
+        if let ReadHeaders::Only(names) = wanted
+            && !names.iter().any(|name| name.eq_ignore_ascii_case(header.name))
+        {
+            continue;
+        }
+        let mut field = Field { index, name: None, value: None };
+        if header.name.bytes().any(|b| b.is_ascii_uppercase()) {
+            let start = text.len();
+            text.extend(header.name.chars().map(|c| c.to_ascii_lowercase()));
+            field.name = Some((start, text.len()));
+        }
+        if std::str::from_utf8(header.value).is_err() {
+            let start = text.len();
+            text.push_str(&String::from_utf8_lossy(header.value));
+            field.value = Some((start, text.len()));
+        }
+        fields.push(field);
+    }
+    fields
+}
+
+fn pairs<'a>(
+    fields: &[Field],
+    headers: &'a [Header<'a>],
+    text: &'a str,
+) -> ArrayVec<(&'a str, &'a str), HEADERS_MAX> {
+    let mut pairs = ArrayVec::new();
+    for field in fields {
+        let header = &headers[field.index];
+        let name = field.name.map_or(header.name, |(start, end)| &text[start..end]);
+        let value = match field.value {
+            Some((start, end)) => &text[start..end],
+            None => std::str::from_utf8(header.value).unwrap_or_default(),
+        };
+        pairs.push((name, value));
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_get_lower_case_names_and_utf8_values_one_pair_a_line() {
+        let headers = [
+            Header { name: "Set-Cookie", value: b"a=1" },
+            Header { name: "x-low", value: b"caf\xe9" },
+            Header { name: "Set-Cookie", value: "b=é".as_bytes() },
+        ];
+        let mut text = String::from("old");
+        let fields = lower(&headers, &ReadHeaders::All, &mut text);
+        let got = pairs(&fields, &headers, &text);
+        assert_eq!(
+            got.as_slice(),
+            [("set-cookie", "a=1"), ("x-low", "caf\u{fffd}"), ("set-cookie", "b=é")]
+        );
+        drop(got);
+        let only = ReadHeaders::Only(vec!["x-low".to_owned()]);
+        let fields = lower(&headers, &only, &mut text);
+        assert_eq!(pairs(&fields, &headers, &text).as_slice(), [("x-low", "caf\u{fffd}")]);
+    }
+}

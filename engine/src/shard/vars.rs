@@ -1,0 +1,68 @@
+//! A virtual user's own values.
+
+use loadr_config::VarId;
+
+use crate::http::Values;
+
+/// A variable keeps its memory when it is unset, so that setting it again allocates nothing.
+#[derive(Clone, Debug, Default)]
+struct Var {
+    is_set: bool,
+    bytes: Vec<u8>,
+}
+
+/// What a virtual user's templates can see.
+#[derive(Debug)]
+pub(crate) struct Vars {
+    vars: Vec<Var>,
+    /// From 1, unique over the scenario.
+    pub(crate) vu: u64,
+    /// From 0.
+    pub(crate) iteration: u64,
+}
+
+impl Vars {
+    pub(crate) fn new(count: usize, vu: u64) -> Self {
+        Self { vars: vec![Var::default(); count], vu, iteration: 0 }
+    }
+
+    /// Sets a variable.
+    pub(crate) fn set(&mut self, var: VarId, bytes: &[u8]) {
+        let var = &mut self.vars[var.at()];
+        var.is_set = true;
+        var.bytes.clear();
+        var.bytes.extend_from_slice(bytes);
+    }
+
+    /// Sets a variable to what `fill` writes; unsets it when that says false.
+    pub(crate) fn set_with<E>(
+        &mut self,
+        var: VarId,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let var = &mut self.vars[var.at()];
+        var.bytes.clear();
+        let filled = fill(&mut var.bytes);
+        var.is_set = matches!(filled, Ok(true));
+        filled
+    }
+
+    pub(crate) fn unset(&mut self, var: VarId) {
+        self.vars[var.at()].is_set = false;
+    }
+}
+
+impl Values for Vars {
+    fn var(&self, var: VarId) -> Option<&[u8]> {
+        let var = &self.vars[var.at()];
+        var.is_set.then_some(var.bytes.as_slice())
+    }
+
+    fn vu(&self) -> u64 {
+        self.vu
+    }
+
+    fn iteration(&self) -> u64 {
+        self.iteration
+    }
+}

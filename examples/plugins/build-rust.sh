@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Builds the Rust plugins beside this script and puts each component next to its plugin.toml.
+#
+# Where the target wasm32-wasip2 is installed that is one cargo call each. Where it cannot be had, the standard library is
+# built from source for wasm32-unknown-unknown, which needs a compiler that has its library's source beside it (Debian:
+# rustc-web, cargo-web, rust-web-src; set WEB_RUSTC and WEB_CARGO if they are not in /usr/bin), a linker (rust-lld, which
+# the usual toolchain brings) and wasm-tools (`cargo install wasm-tools`; set WASM_TOOLS if it is not on the PATH).
+set -euo pipefail
+cd "$(dirname "$0")"
+
+plugins=(order-id order-check)
+if (($#)); then plugins=("$@"); fi
+
+web_rustc=${WEB_RUSTC:-/usr/bin/rustc}
+web_cargo=${WEB_CARGO:-/usr/bin/cargo}
+wasm_tools=${WASM_TOOLS:-wasm-tools}
+
+for plugin in "${plugins[@]}"; do
+  module=${plugin//-/_}.wasm
+  target=${PLUGIN_TARGET_DIR:-$PWD/target}/$plugin
+  if [[ -z ${BUILD_STD:-} && -d "$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2" ]]; then
+    cargo build --release --locked --target wasm32-wasip2 --target-dir "$target" --manifest-path "$plugin/Cargo.toml"
+    cp "$target/wasm32-wasip2/release/$module" "$plugin/$module"
+  else
+    # Paths of the machine that builds would otherwise be in the component, in the messages of panics.
+    RUSTC=$web_rustc RUSTC_BOOTSTRAP=1 \
+      RUSTFLAGS="--remap-path-prefix=$HOME=~ --remap-path-prefix=$PWD=." \
+      CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$(rustc --print sysroot)/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld" \
+      "$web_cargo" build --release --locked -Zbuild-std=std,panic_abort --target wasm32-unknown-unknown \
+      --target-dir "$target" --manifest-path "$plugin/Cargo.toml"
+    "$wasm_tools" component new "$target/wasm32-unknown-unknown/release/$module" -o "$plugin/$module"
+  fi
+  ls -l "$plugin/$module"
+done

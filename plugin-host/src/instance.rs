@@ -1,0 +1,224 @@
+//! A plugin at work: one shard's own store, and the two calls.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use wasmtime::Store;
+use wasmtime::component::{ComponentExportIndex, InstancePre};
+
+use crate::error::CallError;
+use crate::host::HostInner;
+use crate::limits::Limits;
+use crate::manifest::{ReadHeaders, Reads};
+use crate::plugin::PluginInner;
+use crate::sandbox::Guest;
+use crate::ticker::ticks;
+use crate::typed::{Check, Extract, Headers};
+
+/// How long start functions and `describe()` may take.
+pub(crate) const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many headers of those a plugin asked for are kept on the stack; a response with more of them costs an allocation.
+const HEADERS_INLINE: usize = 32;
+
+/// One shard's instance of a plugin.
+///
+/// A call that fails leaves the guest in an unknown state, so its memory is thrown away at once and the next call begins
+/// with a fresh instance. Callers just keep calling.
+pub struct Instance {
+    plugin: Arc<PluginInner>,
+    limits: Limits,
+    timeout_ticks: u64,
+    live: Option<Live>,
+}
+
+/// What is replaced after a failure.
+struct Live {
+    store: Store<Guest>,
+    extract: Option<Extract>,
+    check: Option<Check>,
+}
+
+/// A fresh store with the sandbox in it, its deadline at `timeout` from now.
+pub(crate) fn store(host: &HostInner, limits: &Limits, timeout: Duration) -> Store<Guest> {
+    let mut store = Store::new(&host.engine, Guest::new(host.ticker.user(), limits));
+    store.limiter(|guest| &mut guest.caps);
+    store.set_hostcall_fuel(crate::limits::GUEST_DATA_BYTES_MAX);
+    store.set_max_component_handles(crate::sandbox::HANDLES_MAX);
+    arm(&mut store, ticks(timeout));
+    store
+}
+
+/// Sets the deadline, for guest code and for host calls alike.
+fn arm(store: &mut Store<Guest>, ticks: u64) {
+    store.set_epoch_deadline(ticks);
+    store.data_mut().arm(ticks);
+}
+
+impl Instance {
+    pub(crate) fn new(plugin: Arc<PluginInner>, limits: Limits) -> Result<Self, CallError> {
+        let live = Live::new(&plugin, &limits)?;
+        Ok(Self {
+            timeout_ticks: ticks(limits.call_timeout),
+            plugin,
+            limits,
+            live: Some(live),
+        })
+    }
+
+    /// Calls `extract`. True with the value in `out`, or false, and `out` empty, where nothing matches.
+    ///
+    /// `headers` have lower-case names; `config` is one JSON object. Of body and headers the guest gets what
+    /// [`Plugin::reads`](crate::Plugin::reads) says.
+    ///
+    /// # Errors
+    ///
+    /// The guest was cut or trapped; `out` is empty.
+    pub fn extract(
+        &mut self,
+        body: &[u8],
+        headers: &Headers<'_>,
+        config: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, CallError> {
+        out.clear();
+        let value = self.call(|reads, live| {
+            let func = live
+                .extract
+                .as_ref()
+                .ok_or_else(|| wasmtime::format_err!("the plugin does not export an extractor"))?;
+            with_reads(reads, body, headers, |body, headers| {
+                func.call(&mut live.store, (body, headers, config))
+            })
+        })?;
+        if let Some(value) = &value {
+            out.extend_from_slice(value.as_bytes());
+        }
+        Ok(value.is_some())
+    }
+
+    /// Calls `check`. Whether the response passes; the sentence for people is in `detail`.
+    ///
+    /// `status` is the HTTP status, `duration_ms` the response time in milliseconds, the others are as for
+    /// [`extract`](Self::extract).
+    ///
+    /// # Errors
+    ///
+    /// The guest was cut or trapped; `detail` is empty.
+    pub fn check(
+        &mut self,
+        status: u16,
+        body: &[u8],
+        headers: &Headers<'_>,
+        duration_ms: f64,
+        config: &str,
+        detail: &mut String,
+    ) -> Result<bool, CallError> {
+        detail.clear();
+        let verdict = self.call(|reads, live| {
+            let func = live
+                .check
+                .as_ref()
+                .ok_or_else(|| wasmtime::format_err!("the plugin does not export an assertion"))?;
+            with_reads(reads, body, headers, |body, headers| {
+                func.call(
+                    &mut live.store,
+                    (i64::from(status), body, headers, duration_ms, config),
+                )
+            })
+        })?;
+        detail.push_str(&verdict.detail);
+        Ok(verdict.pass)
+    }
+
+    /// Runs one call under the deadline, on a fresh guest if the last call failed.
+    fn call<R>(
+        &mut self,
+        call: impl FnOnce(&Reads, &mut Live) -> wasmtime::Result<R>,
+    ) -> Result<R, CallError> {
+        let live = match &mut self.live {
+            Some(live) => live,
+            none => none.insert(Live::new(&self.plugin, &self.limits)?),
+        };
+        arm(&mut live.store, self.timeout_ticks);
+        call(&self.plugin.manifest.reads, live).map_err(|error| {
+            self.live = None;
+            CallError::from_engine(&error)
+        })
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.plugin.manifest.name;
+        f.debug_struct("Instance")
+            .field("plugin", name)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    fn new(plugin: &PluginInner, limits: &Limits) -> Result<Self, CallError> {
+        let start = || {
+            let (mut store, instance) = start(&plugin.host, &plugin.linked, limits)?;
+            let mut func = |index: &Option<ComponentExportIndex>| {
+                index
+                    .as_ref()
+                    .and_then(|index| instance.get_func(&mut store, index))
+            };
+            let (extract, check) = (
+                func(&plugin.functions.extract),
+                func(&plugin.functions.check),
+            );
+            let extract = extract.map(|func| Extract::new(func, &store)).transpose()?;
+            let check = check.map(|func| Check::new(func, &store)).transpose()?;
+            Ok(Self {
+                store,
+                extract,
+                check,
+            })
+        };
+        start().map_err(|error: wasmtime::Error| CallError::from_engine(&error))
+    }
+}
+
+/// A fresh store with the component in it, its start functions done.
+pub(crate) fn start(
+    host: &HostInner,
+    linked: &InstancePre<Guest>,
+    limits: &Limits,
+) -> wasmtime::Result<(Store<Guest>, wasmtime::component::Instance)> {
+    let mut store = store(host, limits, LOAD_TIMEOUT.max(limits.call_timeout));
+    let instance = linked.instantiate(&mut store)?;
+    Ok((store, instance))
+}
+
+/// Hands on what the plugin reads. Where the caller brought no more than that, which is the usual case, the headers go as
+/// they are.
+fn with_reads<R>(
+    reads: &Reads,
+    body: &[u8],
+    headers: &Headers<'_>,
+    call: impl FnOnce(&[u8], &Headers<'_>) -> R,
+) -> R {
+    let body = if reads.body { body } else { &[] };
+    let ReadHeaders::Only(names) = &reads.headers else {
+        return call(body, headers);
+    };
+    let wanted = |name: &str| names.iter().any(|wanted| wanted == name);
+    if headers.iter().all(|(name, _)| wanted(name)) {
+        return call(body, headers);
+    }
+    let mut chosen = headers.iter().filter(|(name, _)| wanted(name)).copied();
+    let inline: ArrayVec<_, HEADERS_INLINE> = chosen.by_ref().take(HEADERS_INLINE).collect();
+    match chosen.next() {
+        None => call(body, &inline),
+        Some(next) => {
+            let all: Vec<_> = inline.into_iter().chain([next]).chain(chosen).collect();
+            call(body, &all)
+        }
+    }
+}

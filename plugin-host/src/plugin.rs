@@ -1,0 +1,124 @@
+//! A loaded plugin: compiled, checked, linked, and only read from then on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use wasmtime::component::InstancePre;
+
+use crate::error::CallError;
+use crate::exports::Functions;
+use crate::host::HostInner;
+use crate::instance::Instance;
+use crate::limits::Limits;
+use crate::manifest::{Kind, Manifest, Reads};
+use crate::sandbox::Guest;
+
+/// A loaded plugin. All shards share one; a clone is the same plugin.
+#[derive(Clone)]
+pub struct Plugin {
+    inner: Arc<PluginInner>,
+}
+
+pub(crate) struct PluginInner {
+    pub(crate) host: Arc<HostInner>,
+    pub(crate) manifest: Manifest,
+    pub(crate) linked: InstancePre<Guest>,
+    pub(crate) functions: Functions,
+}
+
+/// Which interfaces a plugin exports; at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exports {
+    /// [`Instance::extract`] can be called.
+    pub extractor: bool,
+    /// [`Instance::check`] can be called.
+    pub assertion: bool,
+}
+
+impl Plugin {
+    pub(crate) fn new(
+        host: Arc<HostInner>,
+        manifest: Manifest,
+        linked: InstancePre<Guest>,
+        functions: Functions,
+    ) -> Self {
+        Self {
+            inner: Arc::new(PluginInner {
+                host,
+                manifest,
+                linked,
+                functions,
+            }),
+        }
+    }
+
+    /// The plugin's name: 1 to 64 letters, digits, `-` and `_`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.manifest.name
+    }
+
+    /// The plugin's own version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.inner.manifest.version
+    }
+
+    /// What it calls itself: an extractor or an assertion. What it can do is in [`exports`](Self::exports).
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.inner.manifest.kind
+    }
+
+    /// A sentence for people; may be empty.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        self.inner
+            .manifest
+            .description
+            .as_deref()
+            .unwrap_or_default()
+    }
+
+    /// Which interfaces it exports.
+    #[must_use]
+    pub fn exports(&self) -> Exports {
+        let functions = &self.inner.functions;
+        Exports {
+            extractor: functions.extract.is_some(),
+            assertion: functions.check.is_some(),
+        }
+    }
+
+    /// The manifest's `[config]`, which the plan's and the step's own settings overlay.
+    #[must_use]
+    pub fn default_config(&self) -> &Map<String, Value> {
+        &self.inner.manifest.config
+    }
+
+    /// What it looks at. An instance hands over no more than this, so a caller need not prepare more.
+    #[must_use]
+    pub fn reads(&self) -> &Reads {
+        &self.inner.manifest.reads
+    }
+
+    /// Makes an instance for one shard: tens of microseconds for a small guest, a millisecond for a Python one. Its
+    /// start functions run, for at most a second.
+    ///
+    /// # Errors
+    ///
+    /// Where a start function fails, or the guest needs more memory to begin with than `limits` allow.
+    pub fn instantiate(&self, limits: &Limits) -> Result<Instance, CallError> {
+        Instance::new(Arc::clone(&self.inner), limits.clone())
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.name())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
+    }
+}

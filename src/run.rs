@@ -1,0 +1,75 @@
+//! `loadr-fast run`: the plan, the target, the engine, the summary.
+
+use std::env;
+use std::io::{Write, stdout};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use loadr_config::{Failure, Options};
+use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores};
+use loadr_target::{Settings, Target};
+
+use crate::cli::RunArgs;
+use crate::export::Export;
+use crate::progress::ProgressLine;
+use crate::signals;
+
+/// Runs the plan; the exit code, or what to tell a person.
+pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
+    let cores = cores::choose(args.cores.as_ref(), &cores::available(), args.oversubscribe)?;
+    let target = if args.embedded_target {
+        let target = Target::start(&Settings::loopback())
+            .map_err(|error| format!("cannot start the built-in target: {error}"))?;
+        Some(target)
+    } else {
+        None
+    };
+    let options = Options {
+        env: args.env.clone(),
+        base_url: target.as_ref().map(|target| format!("http://{}", target.address())),
+        vus: args.vus,
+        duration: args.duration,
+        environment: env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+    };
+    let compiled = loadr_config::load(&args.plan, &options).map_err(|error| error.to_string())?;
+    let located = |diagnostics| {
+        Failure { file: args.plan.clone(), diagnostics }.to_string()
+    };
+    for warning in compiled.warnings {
+        eprintln!("warning: {}", located(vec![warning]));
+    }
+    let program = Arc::new(compiled.program);
+    let plugins = Arc::new(LoadedPlugins::load(&program).map_err(located)?);
+    let export = args.summary_export.as_deref().map(Export::open).transpose()?;
+
+    let control = Control::new(program.scenarios.len());
+    signals::watch(control.clone()).map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let spec = RunSpec { cores, seed: seed() };
+    let mut line = ProgressLine::new(args.quiet);
+    let outcome = loadr_engine::run(program, plugins, &spec, &control, |p| line.show(p));
+    line.finish();
+    let outcome = outcome.map_err(|error| match error {
+        RunError::Plan(diagnostics) => located(diagnostics),
+        RunError::Machine(error) => error,
+    })?;
+    let summary = Summary::new(&outcome);
+    if args.quiet {
+        for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
+            eprintln!("threshold failed: {}: {}", threshold.metric, threshold.expression);
+        }
+    } else {
+        // A reader that has gone away (`| head`) is no error of the run.
+        let _ = stdout().write_all(loadr_engine::summary_text(&summary).as_bytes());
+    }
+    if let Some(export) = export {
+        export.write(summary.to_json().as_bytes())?;
+    }
+    Ok(summary.exit_code)
+}
+
+/// Another one each run; nothing secret depends on it.
+fn seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64)
+}
