@@ -110,7 +110,7 @@ fn measure(client: &Client, server: &mut Server, arguments: &CompareArguments) -
         requests: run.report.requests,
         failed: run.report.failed,
         requests_per_second: run.report.per_second,
-        cpu_us_per_request: cpu_us_per_request(&run, startup.as_ref()),
+        cpu_us_per_request: cpu_us_per_request(&run, startup.as_ref())?,
         server_cpu_us_per_request: server_cpu_us / server_requests.max(1) as f64,
         client_cpu_share: run.cpu_us as f64 / 1e6 / run.wall_secs,
         server_cpu_share: server_cpu_us / 1e6 / run.wall_secs,
@@ -119,8 +119,10 @@ fn measure(client: &Client, server: &mut Server, arguments: &CompareArguments) -
 }
 
 /// With a short run to compare, only what the further requests cost, so that start-up drops out.
-fn cpu_us_per_request(run: &Run, startup: Option<&Run>) -> f64 {
+fn cpu_us_per_request(run: &Run, startup: Option<&Run>) -> Outcome<f64> {
     let (cpu_us, requests) = startup.map_or((0, 0), |s| (s.cpu_us, s.report.requests));
-    let further = run.report.requests.saturating_sub(requests).max(1);
-    run.cpu_us.saturating_sub(cpu_us) as f64 / further as f64
+    if run.report.requests <= requests || run.cpu_us <= cpu_us {
+        return Err("a long run did no more than a short one: this machine is too busy for --subtract-startup".into());
+    }
+    Ok((run.cpu_us - cpu_us) as f64 / (run.report.requests - requests) as f64)
 }

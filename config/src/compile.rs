@@ -97,6 +97,8 @@ struct Compiler<'a> {
     origin_ids: HashMap<Authority, OriginId>,
     requests: Vec<Request>,
     plugin_ids: HashMap<&'a str, PluginId>,
+    /// How large each plugin's `config` is: every call site gets a copy.
+    config_bytes: Vec<usize>,
     call_sites: Vec<CallSite>,
     checks: Vec<String>,
     check_ids: HashMap<String, CheckId>,
@@ -120,6 +122,7 @@ impl<'a> Compiler<'a> {
             origin_ids: HashMap::new(),
             requests: Vec::new(),
             plugin_ids: HashMap::new(),
+            config_bytes: Vec::new(),
             call_sites: Vec::new(),
             checks: Vec::new(),
             check_ids: HashMap::new(),
@@ -144,6 +147,8 @@ impl<'a> Compiler<'a> {
                 // Only fails when there is no current directory; then the path is as good as it gets.
                 std::path::absolute(&path).unwrap_or(path)
             });
+            let json = serde_json::to_string(&plugin.config);
+            self.config_bytes.push(json.map_or(0, |json| json.len()));
             uses.push(PluginUse {
                 name: name.to_owned(),
                 path,
@@ -220,8 +225,7 @@ impl<'a> Compiler<'a> {
         let id = CallSiteId(index(self.call_sites.len())?);
         let plan = self.plan;
         let defaults = &plan.plugins.get(plugin.at())?.config;
-        let bytes = serde_json::to_string(defaults).map_or(0, |json| json.len());
-        self.spend(bytes, &call.at)?;
+        self.spend(*self.config_bytes.get(plugin.at())?, &call.at)?;
         let mut config = defaults.clone();
         config.extend(call.config.clone());
         self.call_sites.push(CallSite {

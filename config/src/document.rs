@@ -47,7 +47,6 @@ pub(crate) fn read(text: &str, report: &mut Report) -> Option<Node> {
         Err(error) => {
             // Its line is of YAML 1.1, which has more line breaks than editors show: its index is safe.
             let pos = position_of(text, error.location().map_or(0, |at| at.index()));
-
             let message = strip_location(&error.to_string());
             report.error(
                 &At {

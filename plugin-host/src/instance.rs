@@ -27,6 +27,8 @@ const HEADERS_INLINE: usize = 32;
 ///
 /// A call that fails leaves the guest in an unknown state, so its memory is thrown away at once and the next call begins
 /// with a fresh instance. Callers just keep calling.
+///
+/// A guest may use 512 KiB of the calling thread's stack; the thread needs 640 KiB to spare.
 pub struct Instance {
     plugin: Arc<PluginInner>,
     limits: Limits,

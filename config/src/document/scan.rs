@@ -393,6 +393,7 @@ fn position(marker: &Marker) -> Pos {
         ..Pos::default()
     }
 }
+
 /// The commonest cause of a YAML error that its message does not name.
 fn tab_help(text: &str, pos: Pos) -> Option<String> {
     let line = text

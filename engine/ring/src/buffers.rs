@@ -42,6 +42,8 @@ pub(crate) struct Buffers {
     count: u16,
     /// Buffers of lower number are in circulation.
     circulating: u16,
+    /// How many the kernel can still fill.
+    available: u32,
     /// The ring's tail, published by [`Buffers::publish`].
     tail: u16,
 }
@@ -72,6 +74,7 @@ impl Buffers {
             ],
             count,
             circulating: 0,
+            available: 0,
             tail: 0,
         };
         buffers.circulate(CIRCULATING_AT_FIRST);
@@ -116,6 +119,18 @@ impl Buffers {
             entry.set_bid(id);
         }
         self.tail = self.tail.wrapping_add(1);
+        self.available += 1;
+    }
+
+    /// Whether the kernel has a buffer to fill.
+    pub(crate) fn is_available(&self) -> bool {
+        self.available > 0
+    }
+
+    /// The kernel has taken a buffer: every completion that names one says so.
+    #[inline]
+    pub(crate) fn take(&mut self) {
+        self.available = self.available.saturating_sub(1);
     }
 
     /// Lets the kernel see every buffer given so far.

@@ -107,12 +107,20 @@ pub struct Ring {
     free: Vec<u32>,
     listeners: Vec<OsSocket>,
     /// Addresses of queued connects: the kernel reads them when it takes the entry.
+    #[expect(
+        clippy::vec_box,
+        reason = "queued entries point into the boxes, so their contents must not move"
+    )]
     addresses: Vec<Box<SockAddr>>,
     rests: Vec<Option<Rest>>,
+    /// Places in `rests` that are free.
+    rests_free: Vec<usize>,
     /// Sockets whose send is staged and not yet submitted.
     staged: Vec<Slot>,
     /// Sockets and listeners whose multishot operation ended and is due again.
     rearm: Vec<Slot>,
+    /// Sockets whose receive ended because no buffer was free: armed again when one is.
+    starved: Vec<Slot>,
     relisten: Vec<Listener>,
     wake: Arc<EventFd>,
     wake_armed: bool,
@@ -151,8 +159,10 @@ impl Ring {
             listeners: Vec::new(),
             addresses: Vec::new(),
             rests: Vec::new(),
+            rests_free: Vec::new(),
             staged: Vec::with_capacity(settings.sockets as usize),
             rearm: Vec::with_capacity(settings.sockets as usize),
+            starved: Vec::new(),
             relisten: Vec::new(),
             wake: Arc::new(wake),
             wake_armed: false,
@@ -213,7 +223,7 @@ impl Ring {
         socket.renew(State::Connecting);
         socket.connecting = true;
         let generation = socket.generation;
-        self.push(entry.user_data(user_data(op::CONNECT, index, generation)));
+        self.push(&entry.user_data(user_data(op::CONNECT, index, generation)));
         Ok(())
     }
 
@@ -289,21 +299,18 @@ impl Ring {
         self.staged.push(slot);
         // The pointer stays good until the kernel has taken the entry: the arena is cleared only when the queue is
         // empty. With MSG_DONTWAIT the kernel does not keep it past that.
-        self.push(entry);
+        self.push(&entry);
         Ok(())
     }
 
     /// Sends bytes that the ring owns until the kernel says that they are out.
     fn send_rest(&mut self, rest: Rest) {
-        let index = match self.rests.iter().position(Option::is_none) {
-            Some(index) => index,
-            None => {
-                self.rests.push(None);
-                self.rests.len() - 1
-            }
-        };
-        // The box does not move its bytes when it moves, and is dropped only in `rest_done` (or with the ring, after
-        // everything was cancelled).
+        let index = self.rests_free.pop().unwrap_or_else(|| {
+            self.rests.push(None);
+            self.rests.len() - 1
+        });
+        // The box does not move its bytes when it moves, and is dropped only when its completion has come (or
+        // with the ring, after everything was cancelled).
         let entry = opcode::Send::new(
             Fixed(rest.slot.0),
             rest.bytes.as_ptr(),
@@ -313,7 +320,13 @@ impl Ring {
         .build()
         .user_data(user_data(op::SEND_REST, index as u32, rest.generation));
         self.rests[index] = Some(rest);
-        self.push(entry);
+        self.push(&entry);
+    }
+
+    /// Whether a send is not out yet: queued for the next turn, or held up by the peer.
+    #[must_use]
+    pub fn is_sending(&self, slot: Slot) -> bool {
+        self.sockets[slot.at()].sending
     }
 
     /// The first run of received bytes that are not consumed; empty when there are none.
@@ -386,7 +399,7 @@ impl Ring {
         self.enters
     }
 
-    /// Closes the socket and cancels what is in flight. Its slot must not be used afterwards; no event follows.
+    /// Closes the socket and cancels what is in flight, a send that is not out ([`Ring::is_sending`]) included. Its slot must not be used afterwards; no event follows.
     pub fn close(&mut self, slot: Slot) {
         let socket = &mut self.sockets[slot.at()];
         if !matches!(socket.state, State::Open | State::Connecting) {
@@ -401,17 +414,17 @@ impl Ring {
         if in_flight {
             let all = CancelBuilder::fd(Fixed(slot.0)).all();
             let data = user_data(op::CANCEL, slot.0, generation);
-            self.push(opcode::AsyncCancel2::new(all).build().user_data(data));
+            self.push(&opcode::AsyncCancel2::new(all).build().user_data(data));
         }
         let data = user_data(op::CLOSE, slot.0, generation);
-        self.push(opcode::Close::new(Fixed(slot.0)).build().user_data(data));
+        self.push(&opcode::Close::new(Fixed(slot.0)).build().user_data(data));
     }
 
     #[inline]
-    fn push(&mut self, entry: squeue::Entry) {
+    fn push(&mut self, entry: &squeue::Entry) {
         // SAFETY: every pointer in an entry made here leads to memory that the ring keeps until the kernel has taken
         // the entry (arena, addresses) or has answered it (rests, provided buffers).
-        while unsafe { self.ring.submission().push(&entry) }.is_err() {
+        while unsafe { self.ring.submission().push(entry) }.is_err() {
             // The queue is full: hand it over. An error here leaves it full, and the next round tries again; the only
             // lasting one (EBUSY, a completion queue that overflowed) ends as soon as the turn reaps.
             self.enters += 1;
@@ -459,8 +472,12 @@ impl Ring {
             self.ring.submit_and_wait(1)
         } else {
             let ns = until_ns.saturating_sub(self.submitting_ns);
-            let wait = Timespec::new().sec(ns / 1_000_000_000).nsec((ns % 1_000_000_000) as u32);
-            self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&wait))
+            let wait = Timespec::new()
+                .sec(ns / 1_000_000_000)
+                .nsec((ns % 1_000_000_000) as u32);
+            self.ring
+                .submitter()
+                .submit_with_args(1, &SubmitArgs::new().timespec(&wait))
         };
         if let Err(error) = outcome {
             assert!(is_passing(&error), "io_uring_enter: {error}");
@@ -489,7 +506,7 @@ impl Ring {
                 .multi(true)
                 .build()
                 .user_data(user_data(op::WAKE, 0, 0));
-            self.push(entry);
+            self.push(&entry);
         }
         while let Some(listener) = self.relisten.pop() {
             let fd = types::Fd(self.listeners[listener.0 as usize].as_raw_fd());
@@ -497,7 +514,10 @@ impl Ring {
                 .allocate_file_index(true)
                 .build()
                 .user_data(user_data(op::ACCEPT, listener.0, 0));
-            self.push(entry);
+            self.push(&entry);
+        }
+        if !self.starved.is_empty() && self.buffers.is_available() {
+            self.rearm.append(&mut self.starved);
         }
         while let Some(slot) = self.rearm.pop() {
             let socket = &mut self.sockets[slot.at()];
@@ -507,7 +527,7 @@ impl Ring {
             socket.armed = true;
             let data = user_data(op::RECEIVE, slot.0, socket.generation);
             self.push(
-                opcode::RecvMulti::new(Fixed(slot.0), BUFFER_GROUP)
+                &opcode::RecvMulti::new(Fixed(slot.0), BUFFER_GROUP)
                     .build()
                     .user_data(data),
             );
@@ -639,6 +659,9 @@ impl Ring {
         on_event: &mut impl FnMut(Event),
     ) {
         let buffer = cqueue::buffer_select(flags);
+        if buffer.is_some() {
+            self.buffers.take();
+        }
         let socket = &mut self.sockets[slot.at()];
         if socket.generation != generation {
             if let Some(id) = buffer {
@@ -654,7 +677,12 @@ impl Ring {
                 }
                 return self.settle(slot);
             }
-            self.rearm.push(slot);
+            if result == -(Errno::ENOBUFS as i32) {
+                self.buffers.grow();
+                self.starved.push(slot);
+            } else {
+                self.rearm.push(slot);
+            }
         }
         match (result, buffer) {
             (1.., Some(id)) => {
@@ -679,9 +707,7 @@ impl Ring {
                 on_event(Event::Ended(slot));
             }
             (error, _) => match Errno::from_raw(-error) {
-                // No buffer was free: more are put in, or given back by whoever reads now. Armed again either way.
-                Errno::ENOBUFS => self.buffers.grow(),
-                Errno::ECANCELED => {}
+                Errno::ENOBUFS | Errno::ECANCELED => {}
                 _ => self.fail(slot, -error, on_event),
             },
         }

@@ -163,7 +163,10 @@ impl Shard {
     /// Whether new iterations of the scenario may start.
     #[inline]
     pub(crate) fn takes_iterations(&self, scenario: ScenarioId) -> bool {
+        // The flags too: what this shard asked for itself holds at once, not from the driver's next turn on.
         self.scenarios[scenario.at()].phase.get() == Phase::Running
+            && !self.control.is_stopped()
+            && !self.control.is_aborted(scenario)
     }
 
     /// A virtual user is done.
