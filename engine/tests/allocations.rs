@@ -1,0 +1,83 @@
+//! The steady state allocates nothing: the same run with more iterations makes no more allocations.
+//!
+//! Prints the figures: `cargo test --release -p loadr-engine --test allocations -- --nocapture`.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::alloc::System;
+use std::path::Path;
+use std::sync::Arc;
+
+use loadr_config::Options;
+use loadr_engine::{Control, LoadedPlugins, RunSpec, Summary};
+use loadr_target::{Settings, Target};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const VUS: u64 = 8;
+const SHORT: u64 = 2_000;
+const LONG: u64 = 12_000;
+
+/// Once a second, and as a histogram grows, something is allocated.
+const NOTHING: f64 = 0.01;
+
+/// Allocations and requests of a run, the whole process counted.
+fn run(base_url: &str, flow: &str, iterations: u64) -> (f64, f64) {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
+    let text = format!(
+        "defaults: {{ http: {{ base_url: \"{base_url}\" }} }}\n\
+         plugins:\n  - {{ name: order-id, path: \"{0}/order-id\" }}\n  - {{ name: order-check, path: \"{0}/order-check\" }}\n\
+         scenarios:\n  s:\n    executor: per-vu-iterations\n    vus: {VUS}\n    iterations: {iterations}\n    flow:\n{flow}",
+        plugins.display()
+    );
+    let compiled = loadr_config::compile(&text, Path::new("plan.yaml"), &Options::default()).unwrap();
+    let program = Arc::new(compiled.program);
+    let plugins = Arc::new(LoadedPlugins::load(&program).unwrap());
+    let control = Control::new(1);
+    let cores = vec![loadr_engine::cores::available()[0]];
+    let before = ALLOCATOR.stats();
+    let outcome =
+        loadr_engine::run(program, plugins, &RunSpec { cores, seed: 1 }, &control, |_| ()).unwrap();
+    let after = ALLOCATOR.stats();
+    let summary = Summary::new(&outcome);
+    assert_eq!(summary.metric("http_req_failed").unwrap().rate, Some(0.0), "{:#?}", summary.errors);
+    let allocations = after.allocations + after.reallocations - before.allocations - before.reallocations;
+    (allocations as f64, summary.metric("http_reqs").unwrap().count.unwrap() as f64)
+}
+
+#[test]
+fn the_steady_state_allocates_nothing() {
+    let flows = [
+        ("static", NOTHING, "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n"),
+        (
+            "templated and extracting",
+            NOTHING,
+            r#"
+      - request: { url: /order, extract: [{ type: regex, name: id, expression: "id=(ORDER-[0-9]+);" }, { type: boundary, name: id2, left: "id=", right: ";" }] }
+      - request: { url: "/orders/${id}", headers: { x-id: "${id2} ${vu} ${iteration}" }, checks: [{ type: body_contains, value: "${id}" }] }
+"#,
+        ),
+        (
+            "calling plugins",
+            // wasmtime hands a found value over as one String: one for each of two requests.
+            0.5 + NOTHING,
+            r#"
+      - request: { url: /order, extract: [{ type: plugin, name: id, plugin: order-id }] }
+      - request: { url: "/orders/${id}", assert: [{ type: plugin, plugin: order-check }] }
+"#,
+        ),
+    ];
+    for (name, most, flow) in flows {
+        let target = Target::start(&Settings::loopback()).unwrap();
+        let base_url = format!("http://{}", target.address());
+        // What is loaded and grown once is paid before.
+        run(&base_url, flow, SHORT);
+        let (short, fewer) = run(&base_url, flow, SHORT);
+        let (long, more) = run(&base_url, flow, LONG);
+        let each = (long - short) / (more - fewer);
+        println!("{name}: {each:.5} allocations a request ({short} in {fewer}, {long} in {more} requests)");
+        assert!(each < most, "{name}: {each} allocations a request");
+        target.stop();
+    }
+}
