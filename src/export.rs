@@ -19,20 +19,33 @@ impl Export {
         // A device or a pipe cannot be replaced; it is written to.
         if path.exists() && !path.is_file() {
             let file = File::options().write(true).open(path).map_err(fail)?;
-            return Ok(Self { path: path.to_owned(), partial: None, file });
+            return Ok(Self {
+                path: path.to_owned(),
+                partial: None,
+                file,
+            });
         }
         let mut name = OsString::from(".");
-        name.push(path.file_name().ok_or_else(|| format!("{} is no file name", path.display()))?);
+        name.push(
+            path.file_name()
+                .ok_or_else(|| format!("{} is no file name", path.display()))?,
+        );
         name.push(format!(".{}.partial", std::process::id()));
         let partial = path.with_file_name(name);
         let file = File::create(&partial).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), partial: Some(partial), file })
+        Ok(Self {
+            path: path.to_owned(),
+            partial: Some(partial),
+            file,
+        })
     }
 
     /// Writes all of it and moves it into place.
     pub(crate) fn write(mut self, bytes: &[u8]) -> Result<(), String> {
         let fail = |path: &Path, error| format!("cannot write {}: {error}", path.display());
-        self.file.write_all(bytes).map_err(|e| fail(&self.path, e))?;
+        self.file
+            .write_all(bytes)
+            .map_err(|e| fail(&self.path, e))?;
         if let Some(partial) = &self.partial {
             self.file.sync_all().map_err(|e| fail(&self.path, e))?;
             fs::rename(partial, &self.path).map_err(|e| fail(&self.path, e))?;

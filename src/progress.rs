@@ -12,7 +12,10 @@ pub(crate) struct ProgressLine {
 
 impl ProgressLine {
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { is_shown: !quiet && stderr().is_terminal(), is_drawn: false }
+        Self {
+            is_shown: !quiet && stderr().is_terminal(),
+            is_drawn: false,
+        }
     }
 
     pub(crate) fn show(&mut self, p: &Progress) {
@@ -33,7 +36,11 @@ impl ProgressLine {
         let _ = write!(
             stderr(),
             "\r\x1b[2K{:>5.0}s  {:>9.0} req/s  {} VUs{latency}  {} requests, {} failed",
-            p.elapsed_secs, p.requests_per_sec, p.vus, p.requests_total, p.failed_total
+            p.elapsed_secs,
+            p.requests_per_sec,
+            p.vus,
+            p.requests_total,
+            p.failed_total
         );
     }
 

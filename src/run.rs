@@ -26,7 +26,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     };
     let options = Options {
         env: args.env.clone(),
-        base_url: target.as_ref().map(|target| format!("http://{}", target.address())),
+        base_url: target
+            .as_ref()
+            .map(|target| format!("http://{}", target.address())),
         vus: args.vus,
         duration: args.duration,
         environment: env::vars_os()
@@ -35,20 +37,32 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     };
     let compiled = loadr_config::load(&args.plan, &options).map_err(|error| error.to_string())?;
     let located = |diagnostics| {
-        Failure { file: args.plan.clone(), diagnostics }.to_string()
+        Failure {
+            file: args.plan.clone(),
+            diagnostics,
+        }
+        .to_string()
     };
     for warning in compiled.warnings {
         eprintln!("warning: {}", located(vec![warning]));
     }
     let program = Arc::new(compiled.program);
     let plugins = Arc::new(LoadedPlugins::load(&program).map_err(located)?);
-    let export = args.summary_export.as_deref().map(Export::open).transpose()?;
+    let export = args
+        .summary_export
+        .as_deref()
+        .map(Export::open)
+        .transpose()?;
 
     let control = Control::new(program.scenarios.len());
-    signals::watch(control.clone()).map_err(|error| format!("cannot watch for signals: {error}"))?;
-    let spec = RunSpec { cores, seed: seed() };
+    signals::watch(control.clone())
+        .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let spec = RunSpec {
+        cores,
+        seed: seed(),
+    };
     let mut line = ProgressLine::new(args.quiet);
-    let outcome = loadr_engine::run(program, plugins, &spec, &control, |p| line.show(p));
+    let outcome = loadr_engine::run(program, &plugins, &spec, &control, |p| line.show(p));
     line.finish();
     let outcome = outcome.map_err(|error| match error {
         RunError::Plan(diagnostics) => located(diagnostics),
@@ -57,7 +71,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     let summary = Summary::new(&outcome);
     if args.quiet {
         for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
-            eprintln!("threshold failed: {}: {}", threshold.metric, threshold.expression);
+            eprintln!(
+                "threshold failed: {}: {}",
+                threshold.metric, threshold.expression
+            );
         }
     } else {
         // A reader that has gone away (`| head`) is no error of the run.
@@ -71,5 +88,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
 
 /// Another one each run; nothing secret depends on it.
 fn seed() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |since| since.as_nanos() as u64)
 }

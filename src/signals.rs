@@ -13,16 +13,18 @@ const INTERRUPTED: i32 = 130;
 /// Watches for SIGINT and SIGTERM until the process ends.
 pub(crate) fn watch(control: Control) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut asked = false;
-        for _ in signals.forever() {
-            if asked {
-                std::process::exit(INTERRUPTED);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut asked = false;
+            for _ in signals.forever() {
+                if asked {
+                    std::process::exit(INTERRUPTED);
+                }
+                asked = true;
+                eprintln!("\nstopping: iterations in flight may finish; once more stops at once");
+                control.stop(StopReason::Interrupted);
             }
-            asked = true;
-            eprintln!("\nstopping: iterations in flight may finish; once more stops at once");
-            control.stop(StopReason::Interrupted);
-        }
-    })?;
+        })?;
     Ok(())
 }

@@ -49,15 +49,22 @@ fn bad_yaml_is_located() {
 #[test]
 fn an_unknown_key_is_located_and_the_right_one_named() {
     let message = refused(&plan("http://127.0.0.1:1", "", "urll: /"), &[]);
-    assert_says(&message, &["plan.yaml:11:", "scenarios.s.flow[0].request.urll", "`url`"]);
+    assert_says(
+        &message,
+        &["plan.yaml:11:", "scenarios.s.flow[0].request.urll", "`url`"],
+    );
 }
 
 #[test]
 fn a_feature_that_does_not_exist_yet_is_refused_by_name_and_not_ignored() {
-    let text = plan("http://127.0.0.1:1", "", "url: /") + "      - think_time: { type: constant, duration: 1s }\n";
+    let text = plan("http://127.0.0.1:1", "", "url: /")
+        + "      - think_time: { type: constant, duration: 1s }\n";
     assert_says(&refused(&text, &[]), &["plan.yaml:12:", "think_time"]);
     let text = plan("http://127.0.0.1:1", "", "url: /").replace("per-vu-iterations", "ramping-vus");
-    assert_says(&refused(&text, &[]), &["plan.yaml:7:", "ramping-vus", "constant-vus"]);
+    assert_says(
+        &refused(&text, &[]),
+        &["plan.yaml:7:", "ramping-vus", "constant-vus"],
+    );
 }
 
 #[test]
@@ -72,7 +79,15 @@ fn a_port_that_refuses_is_named_where_it_is_written() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let message = refused(&plan(&format!("http://{address}"), "", "url: /"), &[]);
-    assert_says(&message, &["plan.yaml:11:", &address.to_string(), "Connection refused", "help:"]);
+    assert_says(
+        &message,
+        &[
+            "plan.yaml:11:",
+            &address.to_string(),
+            "Connection refused",
+            "help:",
+        ],
+    );
 }
 
 /// A plugin file with these bytes, in a plan that uses it as an extractor.
@@ -114,19 +129,35 @@ fn an_assertion_used_as_an_extractor_is_named_where_it_is_used() {
         "url: /, extract: [{ type: plugin, name: x, plugin: p }]",
     );
     let message = refused(&text, &[]);
-    assert_says(&message, &["plan.yaml:11:", "`p` is no extractor", "assertion"]);
+    assert_says(
+        &message,
+        &["plan.yaml:11:", "`p` is no extractor", "assertion"],
+    );
 }
 
 #[test]
 fn a_plugin_that_is_not_there_is_named() {
-    let text = plan("http://127.0.0.1:1", "{ name: p, path: ./gone.wasm }", "url: /");
-    assert_says(&refused(&text, &[]), &["plan.yaml:4:", "plugin `p`", "gone.wasm"]);
+    let text = plan(
+        "http://127.0.0.1:1",
+        "{ name: p, path: ./gone.wasm }",
+        "url: /",
+    );
+    assert_says(
+        &refused(&text, &[]),
+        &["plan.yaml:4:", "plugin `p`", "gone.wasm"],
+    );
 }
 
 #[test]
 fn more_cores_than_there_are_is_refused_with_their_number() {
-    let message = refused(&plan("http://127.0.0.1:1", "", "url: /"), &["--cores", "1000"]);
-    assert_says(&message, &["1000 cores", "this process may use", "--oversubscribe"]);
+    let message = refused(
+        &plan("http://127.0.0.1:1", "", "url: /"),
+        &["--cores", "1000"],
+    );
+    assert_says(
+        &message,
+        &["1000 cores", "this process may use", "--oversubscribe"],
+    );
 }
 
 #[test]
@@ -137,7 +168,10 @@ fn wrong_flags_are_refused_with_what_to_write() {
         ("--vus", "0", "0"),
         ("--duration", "-1s", "--duration"),
     ] {
-        let output = loadr().args(["run", &format!("{flag}={value}"), "plan.yaml"]).output().unwrap();
+        let output = loadr()
+            .args(["run", &format!("{flag}={value}"), "plan.yaml"])
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(2), "{flag} {value}");
         assert_says(&String::from_utf8(output.stderr).unwrap(), &[part]);
     }
@@ -148,17 +182,32 @@ fn a_summary_that_cannot_be_written_is_known_before_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.yaml");
     fs::write(&path, plan("http://127.0.0.1:1", "", "url: /")).unwrap();
-    let output =
-        loadr().args(["run", "--summary-export", "/no/such/folder/s.json"]).arg(&path).output().unwrap();
+    let output = loadr()
+        .args(["run", "--summary-export", "/no/such/folder/s.json"])
+        .arg(&path)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     // The port refuses too; that would have been said had it been tried.
-    assert_says(&String::from_utf8(output.stderr).unwrap(), &["/no/such/folder/s.json"]);
+    assert_says(
+        &String::from_utf8(output.stderr).unwrap(),
+        &["/no/such/folder/s.json"],
+    );
 }
 
 /// Runs the quickstart under a shell command that ends in `exec "$@"`.
 fn quickstart_under(shell: &str) -> Output {
     Command::new("sh")
-        .args(["-c", shell, "sh", env!("CARGO_BIN_EXE_loadr-fast"), "run", "--embedded-target", "--duration", "200ms"])
+        .args([
+            "-c",
+            shell,
+            "sh",
+            env!("CARGO_BIN_EXE_loadr-fast"),
+            "run",
+            "--embedded-target",
+            "--duration",
+            "200ms",
+        ])
         .arg(repository("examples/quickstart.yaml"))
         .output()
         .unwrap()
@@ -208,7 +257,13 @@ fn a_kernel_without_what_the_ring_needs_is_named() {
         (22, ["lacks what is needed", "6.1"]),
     ] {
         let output = Command::new("perl")
-            .args(["-e", WITHOUT_IO_URING, &errno.to_string(), env!("CARGO_BIN_EXE_loadr-fast"), "run"])
+            .args([
+                "-e",
+                WITHOUT_IO_URING,
+                &errno.to_string(),
+                env!("CARGO_BIN_EXE_loadr-fast"),
+                "run",
+            ])
             .arg("--embedded-target")
             .arg(repository("examples/quickstart.yaml"))
             .output()

@@ -20,7 +20,10 @@ fn a_target_that_dies_is_counted_and_found_again_when_it_is_back() {
         "      - request: { url: / }\n",
     );
     let folder = tempfile::tempdir().unwrap();
-    let (path, summary) = (folder.path().join("plan.yaml"), folder.path().join("summary.json"));
+    let (path, summary) = (
+        folder.path().join("plan.yaml"),
+        folder.path().join("summary.json"),
+    );
     std::fs::write(&path, text).unwrap();
     let child = loadr()
         .args(["run", "--cores", "1", "--summary-export"])
@@ -31,7 +34,10 @@ fn a_target_that_dies_is_counted_and_found_again_when_it_is_back() {
     wait_until(|| first.requests() > 1000);
     first.stop();
     std::thread::sleep(Duration::from_millis(1500));
-    let settings = Settings { address, ..Settings::loopback() };
+    let settings = Settings {
+        address,
+        ..Settings::loopback()
+    };
     let mut second = None;
     wait_until(|| {
         second = Target::start(&settings).ok();
@@ -39,7 +45,9 @@ fn a_target_that_dies_is_counted_and_found_again_when_it_is_back() {
     });
     let second = second.unwrap();
     wait_until(|| second.requests() > 1000);
-    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let status = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
     assert!(status.unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
@@ -48,7 +56,10 @@ fn a_target_that_dies_is_counted_and_found_again_when_it_is_back() {
         serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
     let errors = summary["errors"].as_array().unwrap();
     let count = |kind: &str| {
-        errors.iter().find(|e| e["kind"] == kind).map_or(0, |e| e["count"].as_u64().unwrap())
+        errors
+            .iter()
+            .find(|e| e["kind"] == kind)
+            .map_or(0, |e| e["count"].as_u64().unwrap())
     };
     // Ten users, each backing off from 1 ms to 1 s: a few tries each in the time, not thousands.
     let refused = count("connect_refused");
@@ -58,5 +69,8 @@ fn a_target_that_dies_is_counted_and_found_again_when_it_is_back() {
     assert!(lost <= 10, "{errors:#?}");
     let all: u64 = errors.iter().map(|e| e["count"].as_u64().unwrap()).sum();
     assert_eq!(all, refused + lost, "{errors:#?}");
-    assert!(stdout.contains("connect_refused") && stdout.contains(&address.to_string()), "{stdout}");
+    assert!(
+        stdout.contains("connect_refused") && stdout.contains(&address.to_string()),
+        "{stdout}"
+    );
 }

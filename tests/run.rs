@@ -12,7 +12,10 @@ const ITERATIONS: &str = "{ executor: per-vu-iterations, vus: 7, iterations: 100
 
 /// `s:`'s keys, from a flow mapping.
 fn executor(keys: &str) -> String {
-    keys.trim_matches(['{', '}', ' ']).split(", ").collect::<Vec<_>>().join("\n    ")
+    keys.trim_matches(['{', '}', ' '])
+        .split(", ")
+        .collect::<Vec<_>>()
+        .join("\n    ")
 }
 
 #[test]
@@ -30,8 +33,15 @@ fn the_quickstart_runs_as_the_readme_says_with_both_plugins_on_every_iteration()
     // The target knows only the numbers that it gave out: each came back in the next request.
     assert_eq!(run.requests_with("name", "look at the order"), iterations);
     let check = &run.summary["checks"][0];
-    assert_eq!((check["passes"].as_u64(), check["fails"].as_u64()), (Some(iterations), Some(0)));
-    assert!(run.stdout.contains("✓ the order is confirmed"), "{}", run.stdout);
+    assert_eq!(
+        (check["passes"].as_u64(), check["fails"].as_u64()),
+        (Some(iterations), Some(0))
+    );
+    assert!(
+        run.stdout.contains("✓ the order is confirmed"),
+        "{}",
+        run.stdout
+    );
     assert_eq!(run.summary["thresholds_passed"], true);
 }
 
@@ -40,10 +50,17 @@ fn per_vu_iterations_send_exactly_what_they_say_on_any_number_of_shards() {
     for shards in ["1", "2", "3"] {
         let target = target();
         let base = format!("http://{}", target.address());
-        let text = plan(&base, &executor(ITERATIONS), "      - request: { url: / }\n");
+        let text = plan(
+            &base,
+            &executor(ITERATIONS),
+            "      - request: { url: / }\n",
+        );
         let run = run_plan(&text, &["--cores", shards, "--oversubscribe"]);
         assert_eq!(run.code, 0, "{}", run.stderr);
-        assert_eq!((run.count("http_reqs"), run.count("iterations")), (700, 700));
+        assert_eq!(
+            (run.count("http_reqs"), run.count("iterations")),
+            (700, 700)
+        );
         assert_eq!(run.failed(), 0);
         // One more connection was the probe before the run; it sent nothing.
         assert_eq!(target.requests(), 700);
@@ -60,7 +77,18 @@ fn constant_vus_end_on_time_and_both_sides_count_the_same() {
         &executor("{ executor: constant-vus, vus: 20, duration: 1h }"),
         "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
     );
-    let run = run_plan(&text, &["--cores", "2", "--oversubscribe", "--duration", "1s", "--vus", "9"]);
+    let run = run_plan(
+        &text,
+        &[
+            "--cores",
+            "2",
+            "--oversubscribe",
+            "--duration",
+            "1s",
+            "--vus",
+            "9",
+        ],
+    );
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(run.count("http_reqs"), target.requests());
     assert_eq!(run.metric("vus_max", "max") as u64, 9);
@@ -77,17 +105,28 @@ fn bodies_of_every_framing_and_size_are_read_whole() {
     let mut flow = String::new();
     for path in ["bytes", "chunked"] {
         for size in [0, 1, 100, 16_383, 16_384, 100_000, 3_000_001] {
-            let end = (0..size).skip(usize::max(size, 20) - 20).map(|i| char::from(b'a' + (i % 26) as u8));
+            let end = (0..size)
+                .skip(usize::max(size, 20) - 20)
+                .map(|i| char::from(b'a' + (i % 26) as u8));
             let end: String = end.collect();
             flow += &format!(
                 "      - request: {{ url: /{path}/{size}, assert: [{{ type: body_matches, pattern: \"^[a-z]{{0}}(?s:.*){end}$\" }}] }}\n"
             );
         }
     }
-    let text = plan(&base, &executor("{ executor: per-vu-iterations, vus: 3, iterations: 4 }"), &flow);
+    let text = plan(
+        &base,
+        &executor("{ executor: per-vu-iterations, vus: 3, iterations: 4 }"),
+        &flow,
+    );
     let run = run_plan(&text, &["--cores", "1"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!((run.count("http_reqs"), run.failed()), (14 * 12, 0), "{:#}", run.summary["errors"]);
+    assert_eq!(
+        (run.count("http_reqs"), run.failed()),
+        (14 * 12, 0),
+        "{:#}",
+        run.summary["errors"]
+    );
 }
 
 #[test]
@@ -115,10 +154,19 @@ fn values_are_extracted_by_every_kind_and_sent_in_the_next_request() {
             - { type: body_contains, value: "id=${by_regex} fallback" }
             - { type: body_contains, value: "ORDER-0 ", negate: true }
 "#;
-    let text = plan(&base, &executor("{ executor: per-vu-iterations, vus: 4, iterations: 25 }"), flow);
+    let text = plan(
+        &base,
+        &executor("{ executor: per-vu-iterations, vus: 4, iterations: 25 }"),
+        flow,
+    );
     let run = run_plan(&text, &["--cores", "2", "--oversubscribe"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!((run.count("http_reqs"), run.failed()), (300, 0), "{:#}", run.summary["errors"]);
+    assert_eq!(
+        (run.count("http_reqs"), run.failed()),
+        (300, 0),
+        "{:#}",
+        run.summary["errors"]
+    );
 }
 
 #[test]
@@ -129,11 +177,25 @@ fn what_is_not_found_fails_the_request_and_leaves_the_variable_unset() {
       - request: { name: first, url: /, extract: [{ type: boundary, name: x, left: "<<", right: ">>" }] }
       - request: { name: second, url: "/${x}" }
 "#;
-    let text = plan(&base, &executor("{ executor: per-vu-iterations, vus: 1, iterations: 3 }"), flow);
+    let text = plan(
+        &base,
+        &executor("{ executor: per-vu-iterations, vus: 1, iterations: 3 }"),
+        flow,
+    );
     let run = run_plan(&text, &["--cores", "1"]);
-    assert_eq!((run.count("http_reqs"), run.failed(), target.requests()), (6, 6, 3));
-    assert_eq!((run.errors("extract"), run.errors("unset_variable")), (3, 3));
-    assert!(run.stdout.contains("variable `x` is not set"), "{}", run.stdout);
+    assert_eq!(
+        (run.count("http_reqs"), run.failed(), target.requests()),
+        (6, 6, 3)
+    );
+    assert_eq!(
+        (run.errors("extract"), run.errors("unset_variable")),
+        (3, 3)
+    );
+    assert!(
+        run.stdout.contains("variable `x` is not set"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]
@@ -147,12 +209,22 @@ fn failed_asserts_fail_the_request_and_failed_checks_do_not() {
           checks: [{ type: status, equals: 200, name: fine }]
       - request: { url: /, assert: [{ type: body_contains, value: "no such text", name: has text }] }
 "#;
-    let text = plan(&base, &executor("{ executor: per-vu-iterations, vus: 1, iterations: 5 }"), flow);
+    let text = plan(
+        &base,
+        &executor("{ executor: per-vu-iterations, vus: 1, iterations: 5 }"),
+        flow,
+    );
     let run = run_plan(&text, &["--cores", "1"]);
     // A status of 400 or more is a failure by itself.
-    assert_eq!((run.count("http_reqs"), run.failed(), run.errors("assert")), (10, 10, 5));
+    assert_eq!(
+        (run.count("http_reqs"), run.failed(), run.errors("assert")),
+        (10, 10, 5)
+    );
     let check = &run.summary["checks"][0];
-    assert_eq!((check["name"].as_str(), check["fails"].as_u64()), (Some("fine"), Some(5)));
+    assert_eq!(
+        (check["name"].as_str(), check["fails"].as_u64()),
+        (Some("fine"), Some(5))
+    );
     assert_eq!(check["details"][0]["text"], "status was 503");
     assert_eq!(run.requests_with("status", "503"), 5);
     assert!(run.stdout.contains("has text"), "{}", run.stdout);
@@ -160,16 +232,29 @@ fn failed_asserts_fail_the_request_and_failed_checks_do_not() {
 
 #[test]
 fn a_failed_assert_ends_the_iteration_the_scenario_or_the_run_as_it_asks() {
-    for (on_failure, requests, code) in [("abort_iteration", 10, 0), ("abort_scenario", 1, 0), ("abort_test", 1, 1)] {
+    for (on_failure, requests, code) in [
+        ("abort_iteration", 10, 0),
+        ("abort_scenario", 1, 0),
+        ("abort_test", 1, 1),
+    ] {
         let target = target();
         let base = format!("http://{}", target.address());
         let flow = format!(
             "      - request: {{ url: /, assert: [{{ type: status, equals: 201, on_failure: {on_failure} }}] }}\n\
              \x20     - request: {{ url: /never }}\n"
         );
-        let text = plan(&base, &executor("{ executor: per-vu-iterations, vus: 1, iterations: 10 }"), &flow);
+        let text = plan(
+            &base,
+            &executor("{ executor: per-vu-iterations, vus: 1, iterations: 10 }"),
+            &flow,
+        );
         let run = run_plan(&text, &["--cores", "1"]);
-        assert_eq!((run.code, run.count("http_reqs")), (code, requests), "{on_failure} {}", run.stderr);
+        assert_eq!(
+            (run.code, run.count("http_reqs")),
+            (code, requests),
+            "{on_failure} {}",
+            run.stderr
+        );
     }
 }
 
@@ -177,25 +262,53 @@ fn a_failed_assert_ends_the_iteration_the_scenario_or_the_run_as_it_asks() {
 fn a_threshold_that_fails_exits_with_99_and_says_which() {
     let target = target();
     let base = format!("http://{}", target.address());
-    let mut text = plan(&base, &executor(ITERATIONS), "      - request: { name: home, url: / }\n");
+    let mut text = plan(
+        &base,
+        &executor(ITERATIONS),
+        "      - request: { name: home, url: / }\n",
+    );
     text += "thresholds:\n  \"http_reqs{name:home}\": [count<700, count>=700]\n  http_req_duration: [\"p(99)<1h\", \"max>=0\"]\n  \"http_reqs{name:other}\": [count>5]\n";
     let run = run_plan(&text, &["--cores", "1"]);
     assert_eq!(run.code, 99);
-    let passed: Vec<bool> =
-        run.summary["thresholds"].as_array().unwrap().iter().map(|t| t["passed"].as_bool().unwrap()).collect();
-    assert_eq!(passed, [false, true, true, true, true], "{:#}", run.summary["thresholds"]);
-    assert!(run.stdout.contains("✗ http_reqs{name:home}: count<700"), "{}", run.stdout);
-    assert_eq!((&run.summary["thresholds_passed"], &run.summary["exit_code"]), (&false.into(), &99.into()));
+    let passed: Vec<bool> = run.summary["thresholds"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t["passed"].as_bool().unwrap())
+        .collect();
+    assert_eq!(
+        passed,
+        [false, true, true, true, true],
+        "{:#}",
+        run.summary["thresholds"]
+    );
+    assert!(
+        run.stdout.contains("✗ http_reqs{name:home}: count<700"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        (&run.summary["thresholds_passed"], &run.summary["exit_code"]),
+        (&false.into(), &99.into())
+    );
 }
 
 #[test]
 fn a_slow_answer_is_a_timeout_and_the_next_request_works() {
     let target = target();
     let base = format!("http://{}", target.address());
-    let flow = "      - request: { url: /delay/5000, timeout: 50ms }\n      - request: { url: / }\n";
-    let text = plan(&base, &executor("{ executor: per-vu-iterations, vus: 2, iterations: 2 }"), flow);
+    let flow =
+        "      - request: { url: /delay/5000, timeout: 50ms }\n      - request: { url: / }\n";
+    let text = plan(
+        &base,
+        &executor("{ executor: per-vu-iterations, vus: 2, iterations: 2 }"),
+        flow,
+    );
     let run = run_plan(&text, &["--cores", "1"]);
-    assert_eq!((run.count("http_reqs"), run.failed(), run.errors("timeout")), (8, 4, 4));
+    assert_eq!(
+        (run.count("http_reqs"), run.failed(), run.errors("timeout")),
+        (8, 4, 4)
+    );
     assert_eq!(run.requests_with("error_kind", "timeout"), 4);
     assert!(run.metric("http_req_duration", "max") >= 50.0);
 }
@@ -205,9 +318,16 @@ fn closed_connections_are_counted_when_a_request_is_lost_and_mended_when_not() {
     let target = target();
     let base = format!("http://{}", target.address());
     let flow = "      - request: { name: closed, url: /close }\n      - request: { name: lost, url: /drop }\n";
-    let text = plan(&base, &executor("{ executor: per-vu-iterations, vus: 2, iterations: 20 }"), flow);
+    let text = plan(
+        &base,
+        &executor("{ executor: per-vu-iterations, vus: 2, iterations: 20 }"),
+        flow,
+    );
     let run = run_plan(&text, &["--cores", "1"]);
-    assert_eq!((run.count("http_reqs"), run.failed(), run.errors("closed")), (80, 40, 40));
+    assert_eq!(
+        (run.count("http_reqs"), run.failed(), run.errors("closed")),
+        (80, 40, 40)
+    );
     assert_eq!(run.requests_with("status", "200"), 40);
 }
 
@@ -222,12 +342,17 @@ fn iterations_in_flight_get_their_grace_and_are_cancelled_after_it() {
     );
     let run = run_plan(&text, &["--cores", "1"]);
     assert_eq!((run.count("http_reqs"), run.count("iterations")), (2, 2));
-    let text = text.replace("graceful_stop: 5s", "graceful_stop: 100ms").replace("700", "60000");
+    let text = text
+        .replace("graceful_stop: 5s", "graceful_stop: 100ms")
+        .replace("700", "60000");
     let run = run_plan(&text, &["--cores", "1"]);
     assert_eq!(run.code, 0);
     assert!(run.summary["duration_secs"].as_f64().unwrap() < 30.0);
     let metrics = run.summary["metrics"].as_array().unwrap();
-    assert!(metrics.iter().all(|m| m["metric"] != "http_reqs"), "nothing was finished");
+    assert!(
+        metrics.iter().all(|m| m["metric"] != "http_reqs"),
+        "nothing was finished"
+    );
 }
 
 #[test]
@@ -240,7 +365,13 @@ fn scenarios_start_at_their_time_and_are_counted_apart() {
          later: {{ executor: per-vu-iterations, vus: 1, iterations: 4, start_time: 300ms, flow: [{{ request: {{ url: / }} }}] }}\n"
     );
     let run = run_plan(&text, &["--cores", "1"]);
-    assert_eq!((run.requests_with("scenario", "now"), run.requests_with("scenario", "later")), (6, 4));
+    assert_eq!(
+        (
+            run.requests_with("scenario", "now"),
+            run.requests_with("scenario", "later")
+        ),
+        (6, 4)
+    );
     assert!(run.summary["duration_secs"].as_f64().unwrap() >= 0.3);
 }
 
@@ -254,7 +385,10 @@ fn one_interrupt_ends_gracefully_with_the_summary_and_130() {
         "      - request: { url: / }\n",
     );
     let folder = tempfile::tempdir().unwrap();
-    let (path, summary) = (folder.path().join("plan.yaml"), folder.path().join("summary.json"));
+    let (path, summary) = (
+        folder.path().join("plan.yaml"),
+        folder.path().join("summary.json"),
+    );
     std::fs::write(&path, text).unwrap();
     let child = loadr()
         .args(["run", "--cores", "1", "--summary-export"])
@@ -269,10 +403,21 @@ fn one_interrupt_ends_gracefully_with_the_summary_and_130() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(stdout.contains("Ended early: interrupted") && stdout.contains("http_reqs"), "{stdout}");
-    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
-    assert_eq!((&summary["aborted"], &summary["exit_code"]), (&"interrupted".into(), &130.into()));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left behind");
+    assert!(
+        stdout.contains("Ended early: interrupted") && stdout.contains("http_reqs"),
+        "{stdout}"
+    );
+    let summary: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
+    assert_eq!(
+        (&summary["aborted"], &summary["exit_code"]),
+        (&"interrupted".into(), &130.into())
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "nothing else is left behind"
+    );
 }
 
 #[test]
@@ -287,12 +432,19 @@ fn a_second_interrupt_stops_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.yaml");
     std::fs::write(&path, text).unwrap();
-    let mut child =
-        loadr().args(["run", "--cores", "1"]).arg(&path).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = loadr()
+        .args(["run", "--cores", "1"])
+        .arg(&path)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     std::thread::sleep(Duration::from_millis(500));
     interrupt(child.id());
     std::thread::sleep(Duration::from_millis(300));
-    assert!(child.try_wait().unwrap().is_none(), "the first one is graceful");
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the first one is graceful"
+    );
     interrupt(child.id());
     let mut status = None;
     wait_until(|| {
@@ -303,7 +455,10 @@ fn a_second_interrupt_stops_at_once() {
 }
 
 fn interrupt(pid: u32) {
-    let status = std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap();
+    let status = std::process::Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 
@@ -313,5 +468,8 @@ fn quiet_prints_nothing_when_all_is_well() {
         &repository("examples/quickstart.yaml"),
         &["--embedded-target", "--duration", "300ms", "--quiet"],
     );
-    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""));
+    assert_eq!(
+        (run.code, run.stdout.as_str(), run.stderr.as_str()),
+        (0, "", "")
+    );
 }

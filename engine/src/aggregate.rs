@@ -22,6 +22,8 @@ pub(crate) struct Handover {
     /// Whole seconds since the start.
     pub(crate) second: u32,
     pub(crate) record: Box<Record>,
+    /// The most virtual users that were there at once.
+    pub(crate) vus: u32,
     /// CPU time of the shard's thread in it.
     pub(crate) cpu_ns: u64,
     /// How long it was.
@@ -41,8 +43,16 @@ pub(crate) struct Gauge {
 impl Gauge {
     fn set(gauge: &mut Option<Self>, value: f64) {
         *gauge = Some(match *gauge {
-            None => Self { last: value, min: value, max: value },
-            Some(g) => Self { last: value, min: g.min.min(value), max: g.max.max(value) },
+            None => Self {
+                last: value,
+                min: value,
+                max: value,
+            },
+            Some(g) => Self {
+                last: value,
+                min: g.min.min(value),
+                max: g.max.max(value),
+            },
         });
     }
 }
@@ -72,6 +82,8 @@ pub struct Progress {
 struct Second {
     record: Record,
     wall_ns: u64,
+    /// By shard.
+    vus: Vec<u32>,
 }
 
 /// Everything measured so far.
@@ -141,14 +153,20 @@ impl Aggregate {
 
     fn take(&mut self, handover: &Handover) {
         self.total.add(&handover.record);
-        let program = &self.program;
+        let (program, shards) = (&self.program, self.reached.len());
         let second = self
             .seconds
             .entry(handover.second)
-            .or_insert_with(|| Second { record: Record::new(program), wall_ns: 0 });
+            .or_insert_with(|| Second {
+                record: Record::new(program),
+                wall_ns: 0,
+                vus: vec![0; shards],
+            });
         second.record.add(&handover.record);
         second.wall_ns = second.wall_ns.max(handover.wall_ns);
         let shard = handover.shard as usize;
+        // A shard's last handover may fall into a second that it has handed over already.
+        second.vus[shard] = second.vus[shard].max(handover.vus);
         if handover.wall_ns >= CPU_NS_MIN || self.cpu[shard].is_none() && handover.wall_ns > 0 {
             let share = handover.cpu_ns as f64 / handover.wall_ns as f64;
             Gauge::set(&mut self.cpu[shard], share.min(1.0));
@@ -166,14 +184,21 @@ impl Aggregate {
         let passed = self.reached.iter().copied().min().unwrap_or(ENDED);
         let mut points = Vec::new();
         while let Some(entry) = self.seconds.first_entry().filter(|e| *e.key() <= passed) {
-            let (second, Second { record, wall_ns }) = entry.remove_entry();
+            let (
+                second,
+                Second {
+                    record,
+                    wall_ns,
+                    vus,
+                },
+            ) = entry.remove_entry();
             let (requests, failed) = (record.requests_count(), record.failed_count());
             self.requests_total += requests;
             self.failed_total += failed;
             if wall_ns < POINT_NS_MIN && !(self.timeline.is_empty() && requests > 0) {
                 continue;
             }
-            let vus: u32 = record.scenarios.iter().map(|s| s.vus).sum();
+            let vus = vus.into_iter().fold(0, u32::saturating_add);
             Gauge::set(&mut self.vus, f64::from(vus));
             let secs = (wall_ns.max(1)) as f64 / 1e9;
             let iterations: u64 = record.scenarios.iter().map(|s| s.iterations).sum();
@@ -186,7 +211,11 @@ impl Aggregate {
                 requests_per_sec: requests as f64 / secs,
                 iterations_per_sec: iterations as f64 / secs,
                 vus,
-                error_rate: if requests == 0 { 0.0 } else { failed as f64 / requests as f64 },
+                error_rate: if requests == 0 {
+                    0.0
+                } else {
+                    failed as f64 / requests as f64
+                },
                 latency: record.durations(),
                 requests_total: self.requests_total,
                 failed_total: self.failed_total,
@@ -204,25 +233,53 @@ impl Aggregate {
     /// Calls `f` for every series, gauges included.
     pub(crate) fn for_each_series(&self, mut f: impl FnMut(&Series<'_>)) {
         for_each_series(&self.program, &self.total, &mut f);
-        let gauge = |metric, g: Gauge, tags: &[(&'static str, String)], f: &mut dyn FnMut(&Series<'_>)| {
-            let values = Values::Gauge { last: g.last, min: g.min, max: g.max };
-            f(&Series { metric, tags, plan_tags: &[], values });
-        };
+        let gauge =
+            |metric, g: Gauge, tags: &[(&'static str, String)], f: &mut dyn FnMut(&Series<'_>)| {
+                let values = Values::Gauge {
+                    last: g.last,
+                    min: g.min,
+                    max: g.max,
+                };
+                f(&Series {
+                    metric,
+                    tags,
+                    plan_tags: &[],
+                    values,
+                });
+            };
         for (shard, cpu) in self.cpu.iter().enumerate() {
             if let Some(cpu) = cpu {
-                gauge("generator_cpu", *cpu, &[("shard", shard.to_string())], &mut f);
+                gauge(
+                    "generator_cpu",
+                    *cpu,
+                    &[("shard", shard.to_string())],
+                    &mut f,
+                );
             }
         }
         if let Some(vus) = self.vus {
             gauge("vus", vus, &[], &mut f);
         }
         let most = f64::from(self.vus_max());
-        gauge("vus_max", Gauge { last: most, min: most, max: most }, &[], &mut f);
+        gauge(
+            "vus_max",
+            Gauge {
+                last: most,
+                min: most,
+                max: most,
+            },
+            &[],
+            &mut f,
+        );
     }
 
     /// The most virtual users that the plan allows at once.
     pub(crate) fn vus_max(&self) -> u32 {
-        self.program.scenarios.iter().map(|s| vus(&s.executor)).fold(0, u32::saturating_add)
+        self.program
+            .scenarios
+            .iter()
+            .map(|s| vus(&s.executor))
+            .fold(0, u32::saturating_add)
     }
 
     /// The highest share of its core that any shard used over a second.

@@ -47,7 +47,11 @@ impl Control {
 
     /// Ends the run gracefully: no new iteration starts. The first reason given is kept.
     pub fn stop(&self, reason: StopReason) {
-        self.0.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.0
+            .reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(reason);
         self.0.stop.store(true, Ordering::Release);
         self.changed();
     }
@@ -55,7 +59,11 @@ impl Control {
     /// Why the run was stopped, if it was.
     #[must_use]
     pub fn reason(&self) -> Option<StopReason> {
-        self.0.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends one scenario gracefully, on every shard.
@@ -78,12 +86,22 @@ impl Control {
 
     /// A shard's ring is woken when something changes.
     pub(crate) fn register(&self, waker: RingWaker) {
-        self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+        self.0
+            .wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(waker);
     }
 
     fn changed(&self) {
         self.0.changes.fetch_add(1, Ordering::AcqRel);
-        for waker in self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for waker in self
+            .0
+            .wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             waker.wake();
         }
     }

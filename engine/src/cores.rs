@@ -3,8 +3,11 @@
 /// The processors that this process may use, in ascending order.
 #[must_use]
 pub fn available() -> Vec<usize> {
-    let mut ids: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    let mut ids: Vec<usize> = core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|core| core.id)
+        .collect();
     ids.sort_unstable();
     if ids.is_empty() { vec![0] } else { ids }
 }
@@ -23,7 +26,8 @@ impl std::str::FromStr for CoreChoice {
 
     /// A number is a count; a list has a comma or a range: `2-9,12`, `0-0`, `3,`.
     fn from_str(text: &str) -> Result<Self, String> {
-        const WRONG: &str = "write a number of cores such as 4, or a list such as 2-9,12 (one core: 3-3)";
+        const WRONG: &str =
+            "write a number of cores such as 4, or a list such as 2-9,12 (one core: 3-3)";
         let number = |part: &str| part.trim().parse::<usize>().map_err(|_| WRONG.to_owned());
         if !text.contains([',', '-']) {
             return match number(text)? {
@@ -82,7 +86,11 @@ pub fn choose(
             None => Ok(list.clone()),
             Some(core) => Err(format!(
                 "core {core} may not be used by this process: it may use {}",
-                available.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+                available
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(",")
             )),
         },
     }
@@ -98,7 +106,19 @@ mod tests {
         assert_eq!("2-4,8".parse(), Ok(CoreChoice::List(vec![2, 3, 4, 8])));
         assert_eq!("3,".parse(), Ok(CoreChoice::List(vec![3])));
         assert_eq!("3-3".parse(), Ok(CoreChoice::List(vec![3])));
-        for bad in ["", "0", "x", "-", "1-", "4-2", "1,1", "0-99999999", ",", "1.5", "99999999999999999999"] {
+        for bad in [
+            "",
+            "0",
+            "x",
+            "-",
+            "1-",
+            "4-2",
+            "1,1",
+            "0-99999999",
+            ",",
+            "1.5",
+            "99999999999999999999",
+        ] {
             assert!(bad.parse::<CoreChoice>().is_err(), "{bad}");
         }
     }
@@ -112,8 +132,14 @@ mod tests {
     #[test]
     fn more_cores_than_there_are_is_an_error_that_says_how_many_and_names_the_way_out() {
         let error = choose(Some(&CoreChoice::Count(3)), &[4, 5], false).unwrap_err();
-        assert!(error.contains("may use 2") && error.contains("--oversubscribe"), "{error}");
-        assert_eq!(choose(Some(&CoreChoice::Count(3)), &[4, 5], true), Ok(vec![4, 5, 4]));
+        assert!(
+            error.contains("may use 2") && error.contains("--oversubscribe"),
+            "{error}"
+        );
+        assert_eq!(
+            choose(Some(&CoreChoice::Count(3)), &[4, 5], true),
+            Ok(vec![4, 5, 4])
+        );
         let error = choose(Some(&CoreChoice::List(vec![4, 6])), &[4, 5], true).unwrap_err();
         assert!(error.contains("core 6") && error.contains("4,5"), "{error}");
     }

@@ -68,9 +68,11 @@ impl ErrorKind {
         match Errno::from_raw(errno) {
             Errno::ECONNREFUSED => Self::ConnectRefused,
             Errno::ETIMEDOUT => Self::ConnectTimeout,
-            Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM => {
-                Self::NoResources
-            }
+            Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::EADDRNOTAVAIL
+            | Errno::ENOBUFS
+            | Errno::ENOMEM => Self::NoResources,
             Errno::ECONNRESET => Self::Reset,
             _ => Self::ConnectFailed,
         }

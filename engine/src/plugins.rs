@@ -22,10 +22,18 @@ impl LoadedPlugins {
     /// Everything that is wrong, each where the plan says it.
     pub fn load(program: &Program) -> Result<Self, Vec<Diagnostic>> {
         if program.plugins.is_empty() {
-            return Ok(Self { plugins: Vec::new(), configs: Vec::new(), _host: None });
+            return Ok(Self {
+                plugins: Vec::new(),
+                configs: Vec::new(),
+                _host: None,
+            });
         }
         let host = Host::new().map_err(|error| {
-            vec![diagnostic(&program.plugins[0].location, format!("plugins cannot run: {error}"), None)]
+            vec![diagnostic(
+                &program.plugins[0].location,
+                format!("plugins cannot run: {error}"),
+                None,
+            )]
         })?;
         let mut problems = Vec::new();
         let mut loaded = Vec::new();
@@ -43,7 +51,6 @@ impl LoadedPlugins {
                     let limits = Limits {
                         call_timeout: used.call_timeout,
                         memory_bytes: used.memory_bytes,
-                        ..Limits::default()
                     };
                     // Once here, so that a plugin that cannot start is found before the run.
                     if let Err(error) = plugin.instantiate(&limits) {
@@ -75,7 +82,9 @@ impl LoadedPlugins {
                 let name = &program.plugins[site.plugin.at()].name;
                 problems.push(diagnostic(
                     &site.location,
-                    format!("plugin `{name}` is no {wanted}: its component exports only an {other}"),
+                    format!(
+                        "plugin `{name}` is no {wanted}: its component exports only an {other}"
+                    ),
                     Some(match site.kind {
                         PluginKind::Extractor => "use it under `assert:` or `checks:`".to_owned(),
                         PluginKind::Assertion => "use it under `extract:`".to_owned(),
@@ -94,7 +103,11 @@ impl LoadedPlugins {
                 Value::Object(overlaid(plugin.default_config(), &site.config)).to_string()
             })
             .collect();
-        Ok(Self { plugins: loaded, configs, _host: Some(host) })
+        Ok(Self {
+            plugins: loaded,
+            configs,
+            _host: Some(host),
+        })
     }
 
     /// A shard's own instances, by [`PluginId`].
@@ -102,9 +115,9 @@ impl LoadedPlugins {
         self.plugins
             .iter()
             .map(|(plugin, limits)| {
-                plugin
-                    .instantiate(limits)
-                    .map_err(|error| format!("plugin `{}` cannot be started: {error}", plugin.name()))
+                plugin.instantiate(limits).map_err(|error| {
+                    format!("plugin `{}` cannot be started: {error}", plugin.name())
+                })
             })
             .collect()
     }

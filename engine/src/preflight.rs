@@ -22,8 +22,7 @@ const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), String> {
     let (memlock, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)
         .map_err(|error| format!("cannot read the limit on locked memory: {error}"))?;
-    if memlock < MEMLOCK_BYTES_MIN
-        && setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard).is_err()
+    if memlock < MEMLOCK_BYTES_MIN && setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard).is_err()
         || hard < MEMLOCK_BYTES_MIN
     {
         return Err(format!(
@@ -33,7 +32,11 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
         ));
     }
     // A shard's table of sockets may be as large as the number of descriptors allowed.
-    let users: u64 = program.scenarios.iter().map(|s| u64::from(vus(&s.executor))).sum();
+    let users: u64 = program
+        .scenarios
+        .iter()
+        .map(|s| u64::from(vus(&s.executor)))
+        .sum();
     let sockets = users * program.origins.len().max(1) as u64 / shards.max(1) as u64 * 5 / 4 + 128;
     let (files, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| format!("cannot read the limit on open files: {error}"))?;
@@ -47,7 +50,9 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
             .map_err(|error| format!("cannot raise the limit on open files to {hard}: {error}"))?;
     }
-    Ring::new(&Settings::for_connections(1)).map(drop).map_err(|error| error.to_string())
+    Ring::new(&Settings::for_connections(1))
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 /// The address of every origin, each tried once.
@@ -63,13 +68,22 @@ pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagno
             Err((message, help)) => problems.push(diagnostic(&origin.location, message, help)),
         }
     }
-    if problems.is_empty() { Ok(addresses.into()) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(addresses.into())
+    } else {
+        Err(problems)
+    }
 }
 
 fn reach(origin: &Origin) -> Result<SocketAddr, (String, &'static str)> {
-    let candidates = (origin.host.as_str(), origin.port).to_socket_addrs().map_err(|error| {
-        (format!("cannot resolve the host `{}`: {error}", origin.host), "check the name, or use an address")
-    })?;
+    let candidates = (origin.host.as_str(), origin.port)
+        .to_socket_addrs()
+        .map_err(|error| {
+            (
+                format!("cannot resolve the host `{}`: {error}", origin.host),
+                "check the name, or use an address",
+            )
+        })?;
     let mut last = None;
     for address in candidates {
         match TcpStream::connect_timeout(&address, REACH_TIMEOUT) {
@@ -79,10 +93,16 @@ fn reach(origin: &Origin) -> Result<SocketAddr, (String, &'static str)> {
     }
     Err(match last {
         Some((address, error)) => (
-            format!("cannot connect to {} ({address}): {error}", origin.authority),
+            format!(
+                "cannot connect to {} ({address}): {error}",
+                origin.authority
+            ),
             "start the target, or correct its host and port",
         ),
-        None => (format!("the host `{}` has no address", origin.host), "check the name"),
+        None => (
+            format!("the host `{}` has no address", origin.host),
+            "check the name",
+        ),
     })
 }
 

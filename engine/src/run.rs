@@ -57,7 +57,7 @@ pub struct Outcome {
 /// See [`RunError`]; nothing is sent in that case but the probing connections of the preparation.
 pub fn run(
     program: Arc<Program>,
-    plugins: Arc<LoadedPlugins>,
+    plugins: &Arc<LoadedPlugins>,
     spec: &RunSpec,
     control: &Control,
     on_progress: impl FnMut(&Progress),
@@ -76,7 +76,7 @@ pub fn run(
             index: index as u32,
             count: spec.cores.len() as u32,
             program: Arc::clone(&program),
-            plugins: Arc::clone(&plugins),
+            plugins: Arc::clone(plugins),
             addresses: Arc::clone(&addresses),
             control: control.clone(),
             seed: spec.seed.wrapping_add(index as u64),
@@ -132,7 +132,9 @@ pub fn run(
 fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }
 
 /// Where shards wait for each other, so that all begin at one instant.
@@ -150,7 +152,11 @@ struct Line {
 impl StartLine {
     fn new(shards: usize) -> Self {
         Self {
-            state: Mutex::new(Line { waiting_for: shards, failed: false, start_ns: None }),
+            state: Mutex::new(Line {
+                waiting_for: shards,
+                failed: false,
+                start_ns: None,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -204,4 +210,3 @@ impl std::fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
-

@@ -22,7 +22,11 @@ pub struct ThresholdResult {
 
 /// Judges every threshold.
 pub(crate) fn judge_all(program: &Program, aggregate: &Aggregate) -> Vec<ThresholdResult> {
-    program.thresholds.iter().map(|threshold| judge(threshold, aggregate)).collect()
+    program
+        .thresholds
+        .iter()
+        .map(|threshold| judge(threshold, aggregate))
+        .collect()
 }
 
 /// The first failed threshold that ends the run, if its time has come.
@@ -68,7 +72,11 @@ fn label(threshold: &Threshold) -> String {
     if threshold.tags.is_empty() {
         return threshold.metric.clone();
     }
-    let tags: Vec<String> = threshold.tags.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+    let tags: Vec<String> = threshold
+        .tags
+        .iter()
+        .map(|(k, v)| format!("{k}:{v}"))
+        .collect();
     format!("{}{{{}}}", threshold.metric, tags.join(","))
 }
 

@@ -31,25 +31,45 @@ fn run(base_url: &str, flow: &str, iterations: u64) -> (f64, f64) {
          scenarios:\n  s:\n    executor: per-vu-iterations\n    vus: {VUS}\n    iterations: {iterations}\n    flow:\n{flow}",
         plugins.display()
     );
-    let compiled = loadr_config::compile(&text, Path::new("plan.yaml"), &Options::default()).unwrap();
+    let compiled =
+        loadr_config::compile(&text, Path::new("plan.yaml"), &Options::default()).unwrap();
     let program = Arc::new(compiled.program);
     let plugins = Arc::new(LoadedPlugins::load(&program).unwrap());
     let control = Control::new(1);
     let cores = vec![loadr_engine::cores::available()[0]];
     let before = ALLOCATOR.stats();
-    let outcome =
-        loadr_engine::run(program, plugins, &RunSpec { cores, seed: 1 }, &control, |_| ()).unwrap();
+    let outcome = loadr_engine::run(
+        program,
+        &plugins,
+        &RunSpec { cores, seed: 1 },
+        &control,
+        |_| (),
+    )
+    .unwrap();
     let after = ALLOCATOR.stats();
     let summary = Summary::new(&outcome);
-    assert_eq!(summary.metric("http_req_failed").unwrap().rate, Some(0.0), "{:#?}", summary.errors);
-    let allocations = after.allocations + after.reallocations - before.allocations - before.reallocations;
-    (allocations as f64, summary.metric("http_reqs").unwrap().count.unwrap() as f64)
+    assert_eq!(
+        summary.metric("http_req_failed").unwrap().rate,
+        Some(0.0),
+        "{:#?}",
+        summary.errors
+    );
+    let allocations =
+        after.allocations + after.reallocations - before.allocations - before.reallocations;
+    (
+        allocations as f64,
+        summary.metric("http_reqs").unwrap().count.unwrap() as f64,
+    )
 }
 
 #[test]
 fn the_steady_state_allocates_nothing() {
     let flows = [
-        ("static", NOTHING, "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n"),
+        (
+            "static",
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
+        ),
         (
             "templated and extracting",
             NOTHING,
@@ -76,7 +96,9 @@ fn the_steady_state_allocates_nothing() {
         let (short, fewer) = run(&base_url, flow, SHORT);
         let (long, more) = run(&base_url, flow, LONG);
         let each = (long - short) / (more - fewer);
-        println!("{name}: {each:.5} allocations a request ({short} in {fewer}, {long} in {more} requests)");
+        println!(
+            "{name}: {each:.5} allocations a request ({short} in {fewer}, {long} in {more} requests)"
+        );
         assert!(each < most, "{name}: {each} allocations a request");
         target.stop();
     }

@@ -1,5 +1,10 @@
 //! Runs the real binary and reads what it says.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part; a failed unwrap is a failed test")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses a part; a failed unwrap is a failed test"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -50,7 +55,9 @@ impl Run {
 
     /// A figure of a metric.
     pub fn metric(&self, metric: &str, figure: &str) -> f64 {
-        let metrics = self.summary["metrics"].as_array().unwrap_or_else(|| panic!("no summary: {}", self.stderr));
+        let metrics = self.summary["metrics"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no summary: {}", self.stderr));
         metrics
             .iter()
             .find(|m| m["metric"] == metric)
@@ -64,13 +71,17 @@ impl Run {
 
     /// How many requests failed.
     pub fn failed(&self) -> u64 {
-        (self.metric("http_req_failed", "rate") * self.metric("http_req_failed", "count")).round() as u64
+        (self.metric("http_req_failed", "rate") * self.metric("http_req_failed", "count")).round()
+            as u64
     }
 
     /// How often an error of this kind came.
     pub fn errors(&self, kind: &str) -> u64 {
         let errors = self.summary["errors"].as_array().unwrap();
-        errors.iter().find(|e| e["kind"] == kind).map_or(0, |e| e["count"].as_u64().unwrap())
+        errors
+            .iter()
+            .find(|e| e["kind"] == kind)
+            .map_or(0, |e| e["count"].as_u64().unwrap())
     }
 
     /// Requests with this tag.
@@ -96,8 +107,14 @@ pub fn run_plan(plan: &str, flags: &[&str]) -> Run {
 pub fn run_file(path: &Path, flags: &[&str]) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let summary = folder.path().join("summary.json");
-    let output =
-        loadr().arg("run").args(flags).arg("--summary-export").arg(&summary).arg(path).output().unwrap();
+    let output = loadr()
+        .arg("run")
+        .args(flags)
+        .arg("--summary-export")
+        .arg(&summary)
+        .arg(path)
+        .output()
+        .unwrap();
     Run::new(&output, &summary)
 }
 
@@ -113,7 +130,10 @@ pub fn plan(base_url: &str, executor: &str, flow: &str) -> String {
 pub fn wait_until(mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
-        assert!(began.elapsed() < Duration::from_secs(10), "it did not happen in ten seconds");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "it did not happen in ten seconds"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - **Sends** carry `MSG_DONTWAIT | MSG_WAITALL` and are never linked or forced async, so the kernel has
 //!   copied all that it will ever copy when the `io_uring_enter` that submits them returns; their bytes lie
-//!   in an [arena](arena) that is emptied only after that call. What a full socket buffer left over is moved
+//!   in an arena that is emptied only after that call. What a full socket buffer left over is moved
 //!   into a box that lives until its own completion.
 //! - **Receives** write only into buffers that are in the provided-buffer ring, and a buffer is lent to the
 //!   caller only between its completion and its return to the ring.

@@ -49,7 +49,11 @@ pub(crate) struct Piece<'b> {
 
 impl Chunked {
     pub(crate) fn new() -> Self {
-        Self { state: State::SizeStart, left: 0, line: 0 }
+        Self {
+            state: State::SizeStart,
+            left: 0,
+            line: 0,
+        }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -62,19 +66,31 @@ impl Chunked {
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
             if self.state == State::Data {
-                let take = usize::try_from(self.left).unwrap_or(usize::MAX).min(input.len() - at);
+                let take = usize::try_from(self.left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len() - at);
                 self.left -= take as u64;
                 if self.left == 0 {
                     self.state = State::DataReturn;
                 }
-                return Ok(Piece { consumed: at + take, data: &input[at..at + take] });
+                return Ok(Piece {
+                    consumed: at + take,
+                    data: &input[at..at + take],
+                });
             }
             self.step(input[at])?;
             at += 1;
         }
-        Ok(Piece { consumed: at, data: &[] })
+        Ok(Piece {
+            consumed: at,
+            data: &[],
+        })
     }
 
+    #[expect(
+        clippy::match_same_arms,
+        reason = "a table of states reads best in the order of the states"
+    )]
     fn step(&mut self, byte: u8) -> Result<(), ErrorKind> {
         self.line += 1;
         self.state = match (self.state, byte) {
@@ -93,7 +109,11 @@ impl Chunked {
             (State::Extension, _) => State::Extension,
             (State::SizeNewline, b'\n') => {
                 self.line = 0;
-                if self.left == 0 { State::TrailerStart } else { State::Data }
+                if self.left == 0 {
+                    State::TrailerStart
+                } else {
+                    State::Data
+                }
             }
             (State::DataReturn, b'\r') => State::DataNewline,
             (State::DataNewline, b'\n') => {
@@ -138,14 +158,19 @@ mod tests {
         Ok((body, chunked.is_done(), consumed))
     }
 
-    const WHOLE: &[u8] = b"5\r\nhello\r\n00A;name=\"v\"\r\n, chunked \r\n1 \r\n!\r\n0\r\nX-Sum: 1\r\n\r\n";
+    const WHOLE: &[u8] =
+        b"5\r\nhello\r\n00A;name=\"v\"\r\n, chunked \r\n1 \r\n!\r\n0\r\nX-Sum: 1\r\n\r\n";
 
     #[test]
     fn any_split_gives_the_same_body() {
         for cut in 0..WHOLE.len() {
             let (a, b) = WHOLE.split_at(cut);
             let got = decode(&[a, b]).unwrap();
-            assert_eq!(got, (b"hello, chunked !".to_vec(), true, WHOLE.len()), "{cut}");
+            assert_eq!(
+                got,
+                (b"hello, chunked !".to_vec(), true, WHOLE.len()),
+                "{cut}"
+            );
         }
         let single: Vec<&[u8]> = WHOLE.chunks(1).collect();
         assert!(decode(&single).unwrap().1);
@@ -180,7 +205,12 @@ mod tests {
             b"0\r\nA: b\n\r\n",
             &long,
         ] {
-            assert_eq!(decode(&[bytes]), Err(ErrorKind::Protocol), "{}", bytes.escape_ascii());
+            assert_eq!(
+                decode(&[bytes]),
+                Err(ErrorKind::Protocol),
+                "{}",
+                bytes.escape_ascii()
+            );
         }
         let trailer = [b"0\r\nA: ".as_slice(), &[b'b'; 20_000]].concat();
         assert_eq!(decode(&[&trailer]), Err(ErrorKind::HeaderLimit));

@@ -74,7 +74,11 @@ pub(crate) fn parse<'s, 'b>(
     };
     let headers: &'s [Header<'b>] = response.headers;
     let said = read_fields(headers)?;
-    let keep_alive = if version == 0 { said.keep_alive && !said.close } else { !said.close };
+    let keep_alive = if version == 0 {
+        said.keep_alive && !said.close
+    } else {
+        !said.close
+    };
     let framing = match (to_head_request, status) {
         (true, _) | (_, 100..=199 | 204 | 304) => Framing::Length(0),
         _ => match (said.chunked, said.length) {
@@ -91,7 +95,15 @@ pub(crate) fn parse<'s, 'b>(
     if status == 101 {
         return Err(ErrorKind::Protocol);
     }
-    Ok(Some((Head { len, status, framing, keep_alive }, headers)))
+    Ok(Some((
+        Head {
+            len,
+            status,
+            framing,
+            keep_alive,
+        },
+        headers,
+    )))
 }
 
 #[derive(Default)]
@@ -148,7 +160,9 @@ fn content_length(value: &[u8]) -> Option<u64> {
             if !digit.is_ascii_digit() {
                 return None;
             }
-            number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+            number = number
+                .checked_mul(10)?
+                .checked_add(u64::from(digit - b'0'))?;
         }
         if length.is_some_and(|before| before != number) {
             return None;
@@ -169,19 +183,55 @@ mod tests {
     #[test]
     fn framing_follows_the_rfc() {
         let cases = [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Framing::Length(5), true),
-            ("HTTP/1.1 200 OK\r\ncontent-length: 5, 5\r\nContent-LENGTH: 5\r\n\r\n", Framing::Length(5), true),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked, true),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                Framing::Length(5),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 5, 5\r\nContent-LENGTH: 5\r\n\r\n",
+                Framing::Length(5),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n",
+                Framing::Chunked,
+                true,
+            ),
             ("HTTP/1.1 200 OK\r\n\r\n", Framing::UntilClose, false),
-            ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Framing::Length(0), true),
-            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", Framing::Length(0), true),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n", Framing::Length(0), false),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", Framing::Length(0), false),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: Keep-Alive\r\n\r\n", Framing::Length(0), true),
+            (
+                "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+                Framing::Length(0),
+                true,
+            ),
+            (
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+                Framing::Length(0),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: x, Close\r\n\r\n",
+                Framing::Length(0),
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+                Framing::Length(0),
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: Keep-Alive\r\n\r\n",
+                Framing::Length(0),
+                true,
+            ),
         ];
         for (text, framing, keep_alive) in cases {
             let head = head(text).unwrap().unwrap();
-            assert_eq!((head.framing, head.keep_alive), (framing, keep_alive), "{text}");
+            assert_eq!(
+                (head.framing, head.keep_alive),
+                (framing, keep_alive),
+                "{text}"
+            );
             assert_eq!(head.len, text.len());
         }
     }
@@ -209,13 +259,19 @@ mod tests {
 
     #[test]
     fn a_head_past_the_limits_is_a_header_limit_error() {
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+        let many = format!(
+            "HTTP/1.1 200 OK\r\n{}\r\n",
+            "a: b\r\n".repeat(HEADERS_MAX + 1)
+        );
         assert_eq!(head(&many), Err(ErrorKind::HeaderLimit));
         let enough = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX));
         assert!(head(&enough).unwrap().is_some());
         let long = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(HEAD_BYTES_MAX));
         assert_eq!(head(&long), Err(ErrorKind::HeaderLimit));
-        assert_eq!(head(&format!("{long}\r\n\r\n")), Err(ErrorKind::HeaderLimit));
+        assert_eq!(
+            head(&format!("{long}\r\n\r\n")),
+            Err(ErrorKind::HeaderLimit)
+        );
     }
 
     #[test]

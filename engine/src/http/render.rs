@@ -29,7 +29,10 @@ impl RenderError {
         match self {
             Self::Unset(var) => format!("variable `{}` is not set", program.vars[var.at()]),
             Self::Header(var) => {
-                format!("variable `{}` has a line break or NUL in a header", program.vars[var.at()])
+                format!(
+                    "variable `{}` has a line break or NUL in a header",
+                    program.vars[var.at()]
+                )
             }
         }
     }
@@ -137,8 +140,23 @@ fn is_uri_byte(b: u8) -> bool {
     is_unreserved(b)
         || matches!(
             b,
-            b':' | b'/' | b'?' | b'[' | b']' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'('
-                | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%'
+            b':' | b'/'
+                | b'?'
+                | b'['
+                | b']'
+                | b'@'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b'%'
         )
 }
 
@@ -160,7 +178,11 @@ mod tests {
         }
     }
 
-    fn rendered(source: Source, escape: Escape, value: &'static [u8]) -> Result<String, RenderError> {
+    fn rendered(
+        source: Source,
+        escape: Escape,
+        value: &'static [u8],
+    ) -> Result<String, RenderError> {
         let template = Template {
             pieces: vec![
                 Piece::Literal((*b"<").into()),
@@ -177,7 +199,10 @@ mod tests {
     #[test]
     fn values_are_escaped_for_where_they_stand() {
         let var = Source::Var(VarId(0));
-        assert_eq!(rendered(var, Escape::None, b"a\r\nb").unwrap(), "<a\r\nb>1234");
+        assert_eq!(
+            rendered(var, Escape::None, b"a\r\nb").unwrap(),
+            "<a\r\nb>1234"
+        );
         assert_eq!(
             rendered(var, Escape::Url, b"a b\r\n/?x=\xc3\xa9%20#").unwrap(),
             "<a%20b%0D%0A/?x=%C3%A9%20%23>1234"
@@ -187,9 +212,18 @@ mod tests {
             "<\\\"\\\\\\n\\u0001z>1234"
         );
         assert_eq!(rendered(var, Escape::Header, b"a b").unwrap(), "<a b>1234");
-        assert_eq!(rendered(var, Escape::Component, b"a b&c=d%").unwrap(), "<a%20b%26c%3Dd%25>1234");
-        assert_eq!(rendered(Source::Vu, Escape::Url, b"").unwrap(), "<18446744073709551615>1234");
-        assert_eq!(rendered(Source::Iteration, Escape::None, b"").unwrap(), "<0>1234");
+        assert_eq!(
+            rendered(var, Escape::Component, b"a b&c=d%").unwrap(),
+            "<a%20b%26c%3Dd%25>1234"
+        );
+        assert_eq!(
+            rendered(Source::Vu, Escape::Url, b"").unwrap(),
+            "<18446744073709551615>1234"
+        );
+        assert_eq!(
+            rendered(Source::Iteration, Escape::None, b"").unwrap(),
+            "<0>1234"
+        );
     }
 
     #[test]

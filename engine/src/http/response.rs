@@ -34,10 +34,7 @@ pub(crate) enum Advance {
     /// All of the run was taken; more is needed.
     More,
     /// The response is whole; so much of the run was taken, and so it is known whether the connection lives on.
-    Done {
-        consumed: usize,
-        keep_alive: bool,
-    },
+    Done { consumed: usize, keep_alive: bool },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +65,12 @@ impl Reader {
     pub(crate) fn new() -> Self {
         Self {
             stage: Stage::Head,
-            head: Head { len: 0, status: 0, framing: Framing::Length(0), keep_alive: false },
+            head: Head {
+                len: 0,
+                status: 0,
+                framing: Framing::Length(0),
+                keep_alive: false,
+            },
             head_bytes: Vec::new(),
             body_bytes: Vec::new(),
             body_len: 0,
@@ -111,7 +113,8 @@ impl Reader {
             // The head in one run, and mostly the body with it.
             loop {
                 let mut space = header_space();
-                let Some((head, headers)) = head::parse(&run[at..], &mut space, wanted.to_head_request)?
+                let Some((head, headers)) =
+                    head::parse(&run[at..], &mut space, wanted.to_head_request)?
                 else {
                     self.head_bytes.extend_from_slice(&run[at..]);
                     return Ok((Advance::More, None));
@@ -130,7 +133,10 @@ impl Reader {
                             body: &run[at..end],
                         };
                         let judged = judge(&response);
-                        let done = Advance::Done { consumed: end, keep_alive: head.keep_alive };
+                        let done = Advance::Done {
+                            consumed: end,
+                            keep_alive: head.keep_alive,
+                        };
                         return Ok((done, Some(judged)));
                     }
                 }
@@ -158,14 +164,17 @@ impl Reader {
             self.head_bytes.extend_from_slice(&run[at..]);
             let mut space = header_space();
             let parsed = head::parse(&self.head_bytes, &mut space, wanted.to_head_request)?;
-            let Some((head, _)) = parsed else { return Ok((Advance::More, None)) };
+            let Some((head, _)) = parsed else {
+                return Ok((Advance::More, None));
+            };
             // The head ends in this run, or it would have been whole before.
             at += head.len.saturating_sub(before);
             if head.is_interim() {
                 self.head_bytes.clear();
                 continue;
             }
-            self.head_bytes.truncate(if wanted.headers { head.len } else { 0 });
+            self.head_bytes
+                .truncate(if wanted.headers { head.len } else { 0 });
             if let Framing::Length(length) = head.framing {
                 check_length(length, wanted)?;
             }
@@ -174,7 +183,9 @@ impl Reader {
         let whole = loop {
             match &mut self.stage {
                 Stage::Length { left } => {
-                    let take = usize::try_from(*left).unwrap_or(usize::MAX).min(run.len() - at);
+                    let take = usize::try_from(*left)
+                        .unwrap_or(usize::MAX)
+                        .min(run.len() - at);
                     *left -= take as u64;
                     let whole = *left == 0;
                     self.keep(&run[at..at + take], wanted)?;
@@ -202,7 +213,10 @@ impl Reader {
             return Ok((Advance::More, None));
         }
         let judged = self.judge(wanted, judge)?;
-        let done = Advance::Done { consumed: at, keep_alive: self.head.keep_alive };
+        let done = Advance::Done {
+            consumed: at,
+            keep_alive: self.head.keep_alive,
+        };
         Ok((done, Some(judged)))
     }
 
@@ -273,14 +287,21 @@ fn check_length(length: u64, wanted: &Wanted) -> Result<(), ErrorKind> {
 mod tests {
     use super::*;
 
-    const WANTED: Wanted =
-        Wanted { to_head_request: false, headers: true, body: true, body_bytes_max: 1 << 20 };
+    const WANTED: Wanted = Wanted {
+        to_head_request: false,
+        headers: true,
+        body: true,
+        body_bytes_max: 1 << 20,
+    };
 
     type Seen = (u16, Vec<(String, Vec<u8>)>, Vec<u8>);
 
     fn seen(response: &Response<'_>) -> Seen {
-        let headers =
-            response.headers.iter().map(|h| (h.name.to_owned(), h.value.to_vec())).collect();
+        let headers = response
+            .headers
+            .iter()
+            .map(|h| (h.name.to_owned(), h.value.to_vec()))
+            .collect();
         (response.status, headers, response.body.to_vec())
     }
 
@@ -288,10 +309,16 @@ mod tests {
     fn read(runs: &[&[u8]], wanted: &Wanted) -> Result<Option<(Seen, usize, bool)>, ErrorKind> {
         let mut reader = Reader::new();
         for (i, run) in runs.iter().enumerate() {
-            if let (Advance::Done { consumed, keep_alive }, judged) =
-                reader.advance(run, wanted, seen)?
+            if let (
+                Advance::Done {
+                    consumed,
+                    keep_alive,
+                },
+                judged,
+            ) = reader.advance(run, wanted, seen)?
             {
-                let left = run.len() - consumed + runs[i + 1..].iter().map(|r| r.len()).sum::<usize>();
+                let left =
+                    run.len() - consumed + runs[i + 1..].iter().map(|r| r.len()).sum::<usize>();
                 return Ok(Some((judged.unwrap(), left, keep_alive)));
             }
         }
@@ -310,7 +337,11 @@ mod tests {
             for a in 0..whole.len() {
                 for b in a..whole.len() {
                     let runs = [&whole[..a], &whole[a..b], &whole[b..]];
-                    assert_eq!(read(&runs, &WANTED).unwrap().as_ref(), Some(&expected), "{a} {b}");
+                    assert_eq!(
+                        read(&runs, &WANTED).unwrap().as_ref(),
+                        Some(&expected),
+                        "{a} {b}"
+                    );
                 }
             }
             let single: Vec<&[u8]> = whole.chunks(1).collect();
@@ -328,7 +359,10 @@ mod tests {
 
     #[test]
     fn a_response_to_head_has_no_body_whatever_it_says() {
-        let wanted = Wanted { to_head_request: true, ..WANTED };
+        let wanted = Wanted {
+            to_head_request: true,
+            ..WANTED
+        };
         let head = &PLAIN[..PLAIN.len() - 5];
         let (seen, left, keep_alive) = read(&[head], &wanted).unwrap().unwrap();
         assert_eq!((seen.0, seen.2.len(), left, keep_alive), (200, 0, 0, true));
@@ -343,16 +377,27 @@ mod tests {
         }
         assert_eq!(reader.end(&WANTED, seen).unwrap().2, b"abcd");
         let mut reader = Reader::new();
-        reader.advance(&PLAIN[..PLAIN.len() - 1], &WANTED, seen).unwrap();
+        reader
+            .advance(&PLAIN[..PLAIN.len() - 1], &WANTED, seen)
+            .unwrap();
         assert_eq!(reader.end(&WANTED, seen), Err(ErrorKind::Closed));
     }
 
     #[test]
     fn a_body_past_the_limit_is_an_error_only_when_it_is_read() {
-        let wanted = Wanted { body_bytes_max: 4, ..WANTED };
+        let wanted = Wanted {
+            body_bytes_max: 4,
+            ..WANTED
+        };
         assert_eq!(read(&[PLAIN], &wanted), Err(ErrorKind::BodyLimit));
-        assert_eq!(read(&[&CHUNKED[..CHUNKED.len() - 10]], &wanted), Err(ErrorKind::BodyLimit));
-        let wanted = Wanted { body: false, ..wanted };
+        assert_eq!(
+            read(&[&CHUNKED[..CHUNKED.len() - 10]], &wanted),
+            Err(ErrorKind::BodyLimit)
+        );
+        let wanted = Wanted {
+            body: false,
+            ..wanted
+        };
         assert!(read(&[PLAIN], &wanted).unwrap().is_some());
         assert!(read(&[CHUNKED], &wanted).unwrap().is_some());
     }
@@ -360,7 +405,9 @@ mod tests {
     #[test]
     fn a_reader_can_be_used_again_after_a_reset() {
         let mut reader = Reader::new();
-        reader.advance(&CHUNKED[..CHUNKED.len() - 7], &WANTED, seen).unwrap();
+        reader
+            .advance(&CHUNKED[..CHUNKED.len() - 7], &WANTED, seen)
+            .unwrap();
         reader.reset();
         let (_, judged) = reader.advance(PLAIN, &WANTED, seen).unwrap();
         assert_eq!(judged.unwrap().2, b"hello");

@@ -102,8 +102,6 @@ pub(crate) struct ScenarioRecord {
     pub(crate) iterations: u64,
     pub(crate) interrupted: u64,
     pub(crate) iteration_duration: Trend,
-    /// Virtual users at the time of the handover.
-    pub(crate) vus: u32,
 }
 
 /// One kind of error.
@@ -145,7 +143,10 @@ impl Record {
     /// Counts a finished request.
     #[inline]
     pub(crate) fn request(&mut self, step: RequestId, sample: &Sample) {
-        let outcome = Outcome { status: sample.status, error: sample.error };
+        let outcome = Outcome {
+            status: sample.status,
+            error: sample.error,
+        };
         let outcomes = &mut self.requests[step.at()];
         let record = match outcomes.iter().position(|r| r.outcome == outcome) {
             Some(at) => &mut outcomes[at],
@@ -163,7 +164,9 @@ impl Record {
             record.sending.record(sample.sending);
             record.waiting.record(sample.waiting);
             record.receiving.record(sample.receiving);
-            record.duration.record(sample.sending + sample.waiting + sample.receiving);
+            record
+                .duration
+                .record(sample.sending + sample.waiting + sample.receiving);
         }
     }
 
@@ -213,7 +216,7 @@ impl Record {
         &mut self.errors[at].1
     }
 
-    /// Adds all of `other`, which is of the same program. `vus` are added too: add one record of each shard.
+    /// Adds all of `other`, which is of the same program.
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.requests.iter_mut().zip(&other.requests) {
             for theirs in theirs.iter().filter(|r| r.count > 0) {
@@ -252,7 +255,6 @@ impl Record {
             mine.iterations += theirs.iterations;
             mine.interrupted += theirs.interrupted;
             mine.iteration_duration.add(&theirs.iteration_duration);
-            mine.vus += theirs.vus;
         }
         for (kind, theirs) in &other.errors {
             let mine = self.error_record(*kind);
@@ -281,7 +283,7 @@ impl Record {
             plugin.duration.clear();
         }
         for scenario in &mut self.scenarios {
-            (scenario.iterations, scenario.interrupted, scenario.vus) = (0, 0, 0);
+            (scenario.iterations, scenario.interrupted) = (0, 0);
             scenario.iteration_duration.clear();
         }
         self.errors.clear();
@@ -295,7 +297,12 @@ impl Record {
 
     /// Requests that failed.
     pub(crate) fn failed_count(&self) -> u64 {
-        self.requests.iter().flatten().filter(|r| is_failure(r.outcome)).map(|r| r.count).sum()
+        self.requests
+            .iter()
+            .flatten()
+            .filter(|r| is_failure(r.outcome))
+            .map(|r| r.count)
+            .sum()
     }
 
     /// Service times of all requests.

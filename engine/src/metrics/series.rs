@@ -44,14 +44,24 @@ pub struct MetricInfo {
 }
 
 const fn metric(name: &'static str, kind: Kind) -> MetricInfo {
-    MetricInfo { name, kind, is_bytes: false }
+    MetricInfo {
+        name,
+        kind,
+        is_bytes: false,
+    }
 }
 
 /// Every metric there is so far, in the order of the summary.
 pub const METRICS: &[MetricInfo] = &[
     metric("checks", Kind::Rate),
-    MetricInfo { is_bytes: true, ..metric("data_received", Kind::Counter) },
-    MetricInfo { is_bytes: true, ..metric("data_sent", Kind::Counter) },
+    MetricInfo {
+        is_bytes: true,
+        ..metric("data_received", Kind::Counter)
+    },
+    MetricInfo {
+        is_bytes: true,
+        ..metric("data_sent", Kind::Counter)
+    },
     metric("generator_cpu", Kind::Gauge),
     metric("generator_lag", Kind::Trend),
     metric("http_req_blocked", Kind::Trend),
@@ -94,17 +104,22 @@ pub(crate) struct Series<'r> {
 impl Series<'_> {
     /// The value of a tag.
     pub(crate) fn tag(&self, key: &str) -> Option<&str> {
-        let own = self.tags.iter().find(|(k, _)| *k == key).map(|(_, v)| v.as_str());
-        own.or_else(|| self.plan_tags.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()))
+        let own = self
+            .tags
+            .iter()
+            .find(|(k, _)| *k == key)
+            .map(|(_, v)| v.as_str());
+        own.or_else(|| {
+            self.plan_tags
+                .iter()
+                .find(|(k, _)| k == key)
+                .map(|(_, v)| v.as_str())
+        })
     }
 }
 
 /// Calls `f` for each series of the record that has values. Gauges are not in a record: see the aggregator.
-pub(crate) fn for_each_series(
-    program: &Program,
-    record: &Record,
-    mut f: impl FnMut(&Series<'_>),
-) {
+pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl FnMut(&Series<'_>)) {
     for (request, outcomes) in program.requests.iter().zip(&record.requests) {
         let scenario = &program.scenarios[request.scenario.at()].name;
         for r in outcomes.iter().filter(|r| r.count > 0) {
@@ -126,7 +141,13 @@ pub(crate) fn for_each_series(
                 ("http_req_blocked", Values::Trend(&r.blocked)),
                 ("http_req_connecting", Values::Trend(&r.connecting)),
                 ("http_req_duration", Values::Trend(&r.duration)),
-                ("http_req_failed", Values::Rate { passes: failed, count: r.count }),
+                (
+                    "http_req_failed",
+                    Values::Rate {
+                        passes: failed,
+                        count: r.count,
+                    },
+                ),
                 ("http_req_receiving", Values::Trend(&r.receiving)),
                 // In a closed model a request is due when it starts: response time is service time.
                 ("http_req_response", Values::Trend(&r.duration)),
@@ -137,15 +158,28 @@ pub(crate) fn for_each_series(
                 if matches!(values, Values::Trend(trend) if trend.count() == 0) {
                     continue;
                 }
-                f(&Series { metric, tags: &tags, plan_tags: &request.tags, values });
+                f(&Series {
+                    metric,
+                    tags: &tags,
+                    plan_tags: &request.tags,
+                    values,
+                });
             }
         }
     }
     for (name, r) in program.checks.iter().zip(&record.checks) {
         if r.passes + r.fails > 0 {
             let tags = [("check", name.clone())];
-            let values = Values::Rate { passes: r.passes, count: r.passes + r.fails };
-            f(&Series { metric: "checks", tags: &tags, plan_tags: &[], values });
+            let values = Values::Rate {
+                passes: r.passes,
+                count: r.passes + r.fails,
+            };
+            f(&Series {
+                metric: "checks",
+                tags: &tags,
+                plan_tags: &[],
+                values,
+            });
         }
     }
     for (plugin, r) in program.plugins.iter().zip(&record.plugins) {
@@ -156,7 +190,12 @@ pub(crate) fn for_each_series(
                 ("plugin_duration", Values::Trend(&r.duration)),
                 ("plugin_errors", Values::Counter(r.errors)),
             ] {
-                f(&Series { metric, tags: &tags, plan_tags: &[], values });
+                f(&Series {
+                    metric,
+                    tags: &tags,
+                    plan_tags: &[],
+                    values,
+                });
             }
         }
     }
@@ -167,12 +206,22 @@ pub(crate) fn for_each_series(
                 ("iteration_duration", Values::Trend(&r.iteration_duration)),
                 ("iterations", Values::Counter(r.iterations)),
             ] {
-                f(&Series { metric, tags: &tags, plan_tags: &[], values });
+                f(&Series {
+                    metric,
+                    tags: &tags,
+                    plan_tags: &[],
+                    values,
+                });
             }
         }
     }
     if record.lag.count() > 0 {
         let values = Values::Trend(&record.lag);
-        f(&Series { metric: "generator_lag", tags: &[], plan_tags: &[], values });
+        f(&Series {
+            metric: "generator_lag",
+            tags: &[],
+            plan_tags: &[],
+            values,
+        });
     }
 }

@@ -34,7 +34,13 @@ impl Trend {
         let mut histogram = Histogram::new_with_bounds(LOWEST_NS, 2 * LOWEST_NS, DIGITS)
             .expect("constant bounds that hdrhistogram accepts");
         histogram.auto(true);
-        Self { histogram, zeros: 0, sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
+        Self {
+            histogram,
+            zeros: 0,
+            sum_ns: 0,
+            min_ns: u64::MAX,
+            max_ns: 0,
+        }
     }
 
     /// Counts a duration.
@@ -91,13 +97,21 @@ impl Trend {
     /// Exact mean in milliseconds; 0 when empty.
     #[must_use]
     pub fn mean_ms(&self) -> f64 {
-        if self.count() == 0 { 0.0 } else { self.sum_ms() / self.count() as f64 }
+        if self.count() == 0 {
+            0.0
+        } else {
+            self.sum_ms() / self.count() as f64
+        }
     }
 
     /// Exact minimum in milliseconds; 0 when empty.
     #[must_use]
     pub fn min_ms(&self) -> f64 {
-        if self.count() == 0 { 0.0 } else { self.min_ns as f64 / 1e6 }
+        if self.count() == 0 {
+            0.0
+        } else {
+            self.min_ns as f64 / 1e6
+        }
     }
 
     /// Exact maximum in milliseconds; 0 when empty.
@@ -119,7 +133,10 @@ impl Trend {
             return 0.0;
         }
         let within = (rank - self.zeros) as f64 / self.histogram.len() as f64;
-        let ns = self.histogram.value_at_quantile(within).clamp(self.min_ns, self.max_ns);
+        let ns = self
+            .histogram
+            .value_at_quantile(within)
+            .clamp(self.min_ns, self.max_ns);
         ns as f64 / 1e6
     }
 }
@@ -134,9 +151,18 @@ mod tests {
         for ms in 1..=100u64 {
             trend.record(ms * 1_000_000);
         }
-        assert_eq!((trend.count(), trend.min_ms(), trend.max_ms()), (100, 1.0, 100.0));
+        assert_eq!(
+            (trend.count(), trend.min_ms(), trend.max_ms()),
+            (100, 1.0, 100.0)
+        );
         assert!((trend.mean_ms() - 50.5).abs() < 1e-9);
-        for (percent, ms) in [(50.0, 50.0), (90.0, 90.0), (99.0, 99.0), (100.0, 100.0), (0.0, 1.0)] {
+        for (percent, ms) in [
+            (50.0, 50.0),
+            (90.0, 90.0),
+            (99.0, 99.0),
+            (100.0, 100.0),
+            (0.0, 1.0),
+        ] {
             let got = trend.percentile_ms(percent);
             assert!((got - ms).abs() <= ms * 0.001, "p{percent}: {got}");
         }
@@ -145,13 +171,20 @@ mod tests {
     #[test]
     fn an_empty_trend_is_all_zeros() {
         let trend = Trend::new();
-        let figures = [trend.mean_ms(), trend.min_ms(), trend.max_ms(), trend.percentile_ms(99.0)];
+        let figures = [
+            trend.mean_ms(),
+            trend.min_ms(),
+            trend.max_ms(),
+            trend.percentile_ms(99.0),
+        ];
         assert_eq!((trend.count(), figures), (0, [0.0; 4]));
     }
 
     #[test]
     fn the_merge_of_any_split_equals_the_whole() {
-        let values: Vec<u64> = (0..5_000u64).map(|i| (i * i * 7_919) % 90_000_000_000).collect();
+        let values: Vec<u64> = (0..5_000u64)
+            .map(|i| (i * i * 7_919) % 90_000_000_000)
+            .collect();
         let mut whole = Trend::new();
         let mut parts = vec![Trend::new(); 7];
         for (i, &ns) in values.iter().enumerate() {
@@ -178,7 +211,13 @@ mod tests {
             trend.record(0);
         }
         trend.record(u64::MAX);
-        assert_eq!((trend.count(), trend.min_ms(), trend.max_ms()), (10, 0.0, 3_600_000.0));
-        assert_eq!((trend.percentile_ms(90.0), trend.percentile_ms(91.0)), (0.0, 3_600_000.0));
+        assert_eq!(
+            (trend.count(), trend.min_ms(), trend.max_ms()),
+            (10, 0.0, 3_600_000.0)
+        );
+        assert_eq!(
+            (trend.percentile_ms(90.0), trend.percentile_ms(91.0)),
+            (0.0, 3_600_000.0)
+        );
     }
 }

@@ -240,7 +240,11 @@ impl Summary {
             .filter_map(|info| {
                 let sum = merged.get(info.name)?;
                 let (agg, ..) = aggregates(sum, secs);
-                Some(MetricSummary { metric: info.name, kind: info.kind.as_str(), agg })
+                Some(MetricSummary {
+                    metric: info.name,
+                    kind: info.kind.as_str(),
+                    agg,
+                })
             })
             .collect();
         let thresholds: Vec<ThresholdSummary> = outcome
@@ -262,8 +266,17 @@ impl Summary {
             started_ms: outcome.started_ms,
             ended_ms: outcome.ended_ms,
             duration_secs: aggregate.duration_secs,
-            scenarios: outcome.program.scenarios.iter().map(|s| s.name.clone()).collect(),
-            generator: generator(outcome, merged.get("generator_lag"), merged.get("http_req_duration")),
+            scenarios: outcome
+                .program
+                .scenarios
+                .iter()
+                .map(|s| s.name.clone())
+                .collect(),
+            generator: generator(
+                outcome,
+                merged.get("generator_lag"),
+                merged.get("http_req_duration"),
+            ),
             metrics,
             checks: checks(outcome),
             thresholds,
@@ -306,7 +319,10 @@ impl Summary {
     /// The figures of a metric, if it has any.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<&Aggregates> {
-        self.metrics.iter().find(|m| m.metric == name).map(|m| &m.agg)
+        self.metrics
+            .iter()
+            .find(|m| m.metric == name)
+            .map(|m| &m.agg)
     }
 }
 
@@ -359,17 +375,41 @@ fn aggregates(sum: &Sum, secs: f64) -> (Aggregates, u64, f64) {
         return (agg, trend.count(), trend.sum_ms());
     }
     if let Some((passes, count)) = sum.rate {
-        let rate = if count == 0 { 0.0 } else { passes as f64 / count as f64 };
-        let agg = Aggregates { count: Some(count), rate: Some(rate), ..none };
+        let rate = if count == 0 {
+            0.0
+        } else {
+            passes as f64 / count as f64
+        };
+        let agg = Aggregates {
+            count: Some(count),
+            rate: Some(rate),
+            ..none
+        };
         return (agg, count, passes as f64);
     }
     if let Some(count) = sum.counter {
         let per_second = Some(count as f64 / secs);
-        let agg = Aggregates { count: Some(count), sum: Some(count as f64), per_second, ..none };
+        let agg = Aggregates {
+            count: Some(count),
+            sum: Some(count as f64),
+            per_second,
+            ..none
+        };
         return (agg, count, count as f64);
     }
-    let Some((last, min, max)) = sum.gauge else { return (none, 0, 0.0) };
-    (Aggregates { last: Some(last), min: Some(min), max: Some(max), ..none }, 1, last)
+    let Some((last, min, max)) = sum.gauge else {
+        return (none, 0, 0.0);
+    };
+    (
+        Aggregates {
+            last: Some(last),
+            min: Some(min),
+            max: Some(max),
+            ..none
+        },
+        1,
+        last,
+    )
 }
 
 fn checks(outcome: &Outcome) -> Vec<CheckSummary> {
@@ -397,7 +437,10 @@ fn errors(outcome: &Outcome) -> Vec<ErrorSummary> {
         .map(|(kind, record)| ErrorSummary {
             kind: kind.as_str(),
             count: record.count,
-            example: most_frequent(&record.details).into_iter().next().map_or_else(String::new, |d| d.text),
+            example: most_frequent(&record.details)
+                .into_iter()
+                .next()
+                .map_or_else(String::new, |d| d.text),
         })
         .collect();
     errors.sort_by(|a, b| b.count.cmp(&a.count).then(a.kind.cmp(b.kind)));
@@ -405,14 +448,20 @@ fn errors(outcome: &Outcome) -> Vec<ErrorSummary> {
 }
 
 fn most_frequent(details: &[(String, u64)]) -> Vec<Detail> {
-    let mut details: Vec<Detail> =
-        details.iter().map(|(text, count)| Detail { text: text.clone(), count: *count }).collect();
+    let mut details: Vec<Detail> = details
+        .iter()
+        .map(|(text, count)| Detail {
+            text: text.clone(),
+            count: *count,
+        })
+        .collect();
     details.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.text.cmp(&b.text)));
     details
 }
 
 fn timeline(outcome: &Outcome) -> Vec<Point> {
-    let figure = |latency: &Trend, f: &dyn Fn(&Trend) -> f64| (latency.count() > 0).then(|| f(latency));
+    let figure =
+        |latency: &Trend, f: &dyn Fn(&Trend) -> f64| (latency.count() > 0).then(|| f(latency));
     outcome
         .aggregate
         .timeline
@@ -433,7 +482,9 @@ fn timeline(outcome: &Outcome) -> Vec<Point> {
 
 fn generator(outcome: &Outcome, lag: Option<&Sum>, duration: Option<&Sum>) -> Generator {
     let p99 = |sum: Option<&Sum>| {
-        sum.and_then(|s| s.trend.as_ref()).filter(|t| t.count() > 0).map(|t| t.percentile_ms(99.0))
+        sum.and_then(|s| s.trend.as_ref())
+            .filter(|t| t.count() > 0)
+            .map(|t| t.percentile_ms(99.0))
     };
     let (lag_p99, duration_p99) = (p99(lag), p99(duration));
     let cpu_max = outcome.aggregate.cpu_max();

@@ -29,7 +29,13 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
     if let Some(why) = &s.aborted {
         writeln!(out, "  ! Ended early: {}\n", inert(why))?;
     }
-    writeln!(out, "  {} · {} · {}\n", inert(&s.name), scenarios(s), duration(s.duration_secs * 1e3))?;
+    writeln!(
+        out,
+        "  {} · {} · {}\n",
+        inert(&s.name),
+        scenarios(s),
+        duration(s.duration_secs * 1e3)
+    )?;
     if !s.thresholds.is_empty() {
         writeln!(out, "  THRESHOLDS")?;
         for t in &s.thresholds {
@@ -37,7 +43,13 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
                 Some(value) => format!("{value:.3}"),
                 None => "no samples".to_owned(),
             };
-            writeln!(out, "    {} {}: {}  ({observed})", mark(t.passed), inert(&t.metric), inert(&t.expression))?;
+            writeln!(
+                out,
+                "    {} {}: {}  ({observed})",
+                mark(t.passed),
+                inert(&t.metric),
+                inert(&t.expression)
+            )?;
         }
         out.push('\n');
     }
@@ -45,9 +57,18 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
         writeln!(out, "  CHECKS")?;
         for check in &s.checks {
             let all = check.passes + check.fails;
-            let share = if all == 0 { 0.0 } else { check.passes as f64 / all as f64 * 100.0 };
+            let share = if all == 0 {
+                0.0
+            } else {
+                check.passes as f64 / all as f64 * 100.0
+            };
             let mark = mark(check.fails == 0);
-            writeln!(out, "    {mark} {}  {share:.2} % ({} of {all})", inert(&check.name), check.passes)?;
+            writeln!(
+                out,
+                "    {mark} {}  {share:.2} % ({} of {all})",
+                inert(&check.name),
+                check.passes
+            )?;
             for detail in check.details.iter().take(5) {
                 writeln!(out, "        {} × {}", detail.count, inert(&detail.text))?;
             }
@@ -56,23 +77,45 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
     }
     writeln!(out, "  METRICS")?;
     for metric in &s.metrics {
-        let is_bytes = METRICS.iter().any(|m| m.name == metric.metric && m.is_bytes);
+        let is_bytes = METRICS
+            .iter()
+            .any(|m| m.name == metric.metric && m.is_bytes);
         let dots = ".".repeat(NAME_WIDTH.saturating_sub(metric.metric.len()));
-        writeln!(out, "    {}{dots}: {}", metric.metric, figures(metric.kind, &metric.agg, is_bytes))?;
+        writeln!(
+            out,
+            "    {}{dots}: {}",
+            metric.metric,
+            figures(metric.kind, &metric.agg, is_bytes)
+        )?;
     }
     if !s.errors.is_empty() {
         writeln!(out, "\n  ERRORS")?;
         for error in &s.errors {
-            writeln!(out, "    {} × {}  {}", error.count, error.kind, inert(&error.example))?;
+            writeln!(
+                out,
+                "    {} × {}  {}",
+                error.count,
+                error.kind,
+                inert(&error.example)
+            )?;
         }
     }
     if !s.plugins.is_empty() {
         writeln!(out, "\n  PLUGINS")?;
         for plugin in &s.plugins {
-            writeln!(out, "    {}: {} calls, {} errors", inert(&plugin.name), plugin.calls, plugin.errors)?;
+            writeln!(
+                out,
+                "    {}: {} calls, {} errors",
+                inert(&plugin.name),
+                plugin.calls,
+                plugin.errors
+            )?;
         }
     }
-    let lag = s.generator.lag_p99_ms.map_or_else(|| "none".to_owned(), duration);
+    let lag = s
+        .generator
+        .lag_p99_ms
+        .map_or_else(|| "none".to_owned(), duration);
     let cores: Vec<String> = s.generator.cores.iter().map(ToString::to_string).collect();
     writeln!(out, "\n  GENERATOR")?;
     writeln!(
@@ -102,15 +145,28 @@ fn figures(kind: &str, agg: &Aggregates, is_bytes: bool) -> String {
     let (count, value) = (agg.count.unwrap_or(0), |v: Option<f64>| v.unwrap_or(0.0));
     match kind {
         "counter" if is_bytes => {
-            format!("{:<12} {}/s", bytes(count as f64), bytes(value(agg.per_second)))
+            format!(
+                "{:<12} {}/s",
+                bytes(count as f64),
+                bytes(value(agg.per_second))
+            )
         }
         "counter" => format!("{count:<12} {}/s", rate(value(agg.per_second))),
         "rate" => {
             let passes = (value(agg.rate) * count as f64).round();
-            format!("{:.2} %{:6} {passes} of {count}", value(agg.rate) * 100.0, "")
+            format!(
+                "{:.2} %{:6} {passes} of {count}",
+                value(agg.rate) * 100.0,
+                ""
+            )
         }
         "gauge" => {
-            let plain = |v: f64| format!("{:.2}", v).trim_end_matches('0').trim_end_matches('.').to_owned();
+            let plain = |v: f64| {
+                format!("{:.2}", v)
+                    .trim_end_matches('0')
+                    .trim_end_matches('.')
+                    .to_owned()
+            };
             format!(
                 "{:<12} min={} max={}",
                 plain(value(agg.last)),
@@ -143,12 +199,20 @@ fn duration(ms: f64) -> String {
             return format!("{}m{:02}s", secs / 60, secs % 60);
         }
     };
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     format!("{value:.digits$}{unit}")
 }
 
 fn rate(per_second: f64) -> String {
-    if per_second < 100.0 { format!("{per_second:.2}") } else { format!("{per_second:.0}") }
+    if per_second < 100.0 {
+        format!("{per_second:.2}")
+    } else {
+        format!("{per_second:.0}")
+    }
 }
 
 fn bytes(count: f64) -> String {
@@ -159,7 +223,11 @@ fn bytes(count: f64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{value:.0} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{value:.0} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// Text from outside, with control characters (terminal escapes among them) made visible.
@@ -197,11 +265,17 @@ mod tests {
 
     #[test]
     fn terminal_escapes_are_shown_inert() {
-        assert_eq!(inert("a\x1b[31mb\r\n\u{202e}é"), "a\\u{1b}[31mb\\r\\n\\u{202e}é");
+        assert_eq!(
+            inert("a\x1b[31mb\r\n\u{202e}é"),
+            "a\\u{1b}[31mb\\r\\n\\u{202e}é"
+        );
     }
 
     #[test]
     fn amounts_of_bytes_are_decimal() {
-        assert_eq!((bytes(999.0), bytes(1500.0), bytes(2.5e9)), ("999 B".into(), "1.5 kB".into(), "2.5 GB".into()));
+        assert_eq!(
+            (bytes(999.0), bytes(1500.0), bytes(2.5e9)),
+            ("999 B".into(), "1.5 kB".into(), "2.5 GB".into())
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use loadr_config::{Executor, Program, ScenarioId};
 use loadr_ring::{Event, Ring, Settings};
 
-use super::state::{Phase, Shard};
+use super::state::{Phase, ScenarioState, Shard};
 use super::tasks::signal;
 use super::tools::Tools;
 use super::vu::Vu;
@@ -120,7 +120,12 @@ impl Driver {
             .program
             .scenarios
             .iter()
-            .map(|s| Some(Change { at_ns: start_ns + nanos(s.start_time), to: Phase::Running }))
+            .map(|s| {
+                Some(Change {
+                    at_ns: start_ns + nanos(s.start_time),
+                    to: Phase::Running,
+                })
+            })
             .collect();
         Self {
             spec,
@@ -149,20 +154,21 @@ impl Driver {
                 .min(next_change_ns)
                 .min(self.handover_at_ns)
                 .min(reaped_ns + WAIT_NS_MAX);
-            let mut ring = shard.ring.borrow_mut();
             let mut events = false;
-            ring.turn_until(until_ns, |event: Event| {
-                events = true;
-                shard.on_event(event);
-            });
-            if had_events {
-                // How long what was reaped last turn had waited when the last of it had been acted on.
-                let lag_ns = ring.submitting_ns().saturating_sub(reaped_ns);
-                shard.record.borrow_mut().lag.record(lag_ns);
-            }
+            reaped_ns = {
+                let mut ring = shard.ring.borrow_mut();
+                ring.turn_until(until_ns, |event: Event| {
+                    events = true;
+                    shard.on_event(event);
+                });
+                if had_events {
+                    // How long what was reaped last turn had waited when the last of it had been acted on.
+                    let lag_ns = ring.submitting_ns().saturating_sub(reaped_ns);
+                    shard.record.borrow_mut().lag.record(lag_ns);
+                }
+                ring.reaped_ns()
+            };
             had_events = events;
-            reaped_ns = ring.reaped_ns();
-            drop(ring);
             shard.tasks.borrow_mut().fire(reaped_ns, |late_ns| {
                 shard.record.borrow_mut().lag.record(late_ns);
             });
@@ -197,13 +203,21 @@ impl Driver {
             let state = &self.shard.scenarios[id.at()];
             let stop = control.is_stopped() || control.is_aborted(id);
             if stop && matches!(state.phase.get(), Phase::Waiting | Phase::Running) {
-                self.changes[id.at()] = Some(Change { at_ns: now_ns, to: Phase::Draining });
+                self.changes[id.at()] = Some(Change {
+                    at_ns: now_ns,
+                    to: Phase::Draining,
+                });
             }
             while let Some(change) = self.changes[id.at()].filter(|c| c.at_ns <= now_ns) {
                 self.changes[id.at()] = self.enter(id, change, now_ns);
             }
         }
-        self.changes.iter().flatten().map(|c| c.at_ns).min().unwrap_or(u64::MAX)
+        self.changes
+            .iter()
+            .flatten()
+            .map(|c| c.at_ns)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// Enters a phase; the change that follows it.
@@ -219,7 +233,10 @@ impl Driver {
                 };
                 self.spawn_users(id);
                 // By the plan's clock, not by when this shard came to it.
-                Some(Change { at_ns: change.at_ns + nanos(end), to: Phase::Draining })
+                Some(Change {
+                    at_ns: change.at_ns + nanos(end),
+                    to: Phase::Draining,
+                })
             }
             Phase::Draining => Some(Change {
                 at_ns: now_ns.saturating_add(nanos(scenario.graceful_stop)),
@@ -238,7 +255,9 @@ impl Driver {
     fn spawn_users(&self, id: ScenarioId) {
         let (total, iterations) = match self.shard.program.scenarios[id.at()].executor {
             Executor::ConstantVus { vus, .. } => (vus, None),
-            Executor::PerVuIterations { vus, iterations, .. } => (vus, Some(iterations)),
+            Executor::PerVuIterations {
+                vus, iterations, ..
+            } => (vus, Some(iterations)),
         };
         let state = &self.shard.scenarios[id.at()];
         let (index, count) = (self.spec.index, self.spec.count);
@@ -247,6 +266,7 @@ impl Driver {
             let task = self.shard.tasks.borrow_mut().add();
             state.tasks.borrow_mut().push(task);
             state.live.set(state.live.get() + 1);
+            state.peak.set(state.peak.get().max(state.live.get()));
             let user = Vu::new(Rc::clone(&self.shard), id, task, number);
             glommio::spawn_local(user.run(iterations)).detach();
         }
@@ -259,15 +279,15 @@ impl Driver {
             .empty
             .try_recv()
             .unwrap_or_else(|_| Box::new(Record::new(&self.shard.program)));
-        let mut record = self.shard.record.replace(empty);
-        for (scenario, state) in record.scenarios.iter_mut().zip(&self.shard.scenarios) {
-            scenario.vus = state.live.get();
-        }
+        let record = self.shard.record.replace(empty);
+        let peak = |s: &ScenarioState| s.peak.replace(s.live.get());
+        let vus = self.shard.scenarios.iter().map(peak).sum();
         let cpu_ns = thread_cpu_ns();
         let handover = Handover {
             shard: self.spec.index,
             second: (now_ns.saturating_sub(self.start_ns) / HANDOVER_NS) as u32,
             record,
+            vus,
             cpu_ns: cpu_ns.saturating_sub(self.handed_over_cpu_ns),
             wall_ns: now_ns.saturating_sub(self.handed_over_ns),
             ended_ns: is_last.then_some(now_ns),
@@ -290,7 +310,10 @@ mod tests {
     fn shares_add_up_to_the_total() {
         for total in [0, 1, 7, 64, 1001] {
             for count in 1..=9 {
-                assert_eq!((0..count).map(|i| share(total, i, count)).sum::<u32>(), total);
+                assert_eq!(
+                    (0..count).map(|i| share(total, i, count)).sum::<u32>(),
+                    total
+                );
             }
         }
     }

@@ -66,10 +66,13 @@ impl Judge<'_> {
                 }
                 Err((kind, text)) => {
                     verdict.failed.get_or_insert(kind);
-                    self.record.error(kind, || format!("{}: {}: {text}", request.name, assert.name));
+                    self.record.error(kind, || {
+                        format!("{}: {}: {text}", request.name, assert.name)
+                    });
                 }
             }
-            if verdict.by_assert.is_none() || gravity(assert.on_failure) > gravity(verdict.on_failure)
+            if verdict.by_assert.is_none()
+                || gravity(assert.on_failure) > gravity(verdict.on_failure)
             {
                 verdict.on_failure = assert.on_failure;
                 verdict.by_assert = Some(at);
@@ -85,7 +88,8 @@ impl Judge<'_> {
                 Err((kind, text)) => {
                     self.record.check(check.id, false, Some(kind.as_str()));
                     let name = &self.program.checks[check.id.at()];
-                    self.record.error(kind, || format!("{}: {name}: {text}", request.name));
+                    self.record
+                        .error(kind, || format!("{}: {name}: {text}", request.name));
                 }
             }
         }
@@ -98,7 +102,13 @@ impl Judge<'_> {
         request: &Request,
         asked: &Asked<'_>,
     ) -> Result<(), ErrorKind> {
-        let Self { program, plugins, tools, record, vars } = self;
+        let Self {
+            program,
+            plugins,
+            tools,
+            record,
+            vars,
+        } = self;
         let var = extract.var;
         let found: Result<bool, CallError> = match &extract.source {
             ExtractSource::Plugin(id) => {
@@ -108,7 +118,13 @@ impl Judge<'_> {
             ExtractSource::Regex { regex, group } => {
                 let Tools { regexes, rng, .. } = &mut **tools;
                 let (regex, locations) = &mut regexes[regex.at()];
-                let groups = Groups { regex, locations, group: *group, body: asked.body, from: 0 };
+                let groups = Groups {
+                    regex,
+                    locations,
+                    group: *group,
+                    body: asked.body,
+                    from: 0,
+                };
                 Ok(pick(groups, extract.pick, rng, vars, var))
             }
             ExtractSource::Header { name } => {
@@ -120,7 +136,11 @@ impl Judge<'_> {
                 Ok(pick(values, extract.pick, &mut tools.rng, vars, var))
             }
             ExtractSource::Boundary { left, right } => {
-                let values = Between { body: asked.body, left, right };
+                let values = Between {
+                    body: asked.body,
+                    left,
+                    right,
+                };
                 Ok(pick(values, extract.pick, &mut tools.rng, vars, var))
             }
         };
@@ -141,7 +161,11 @@ impl Judge<'_> {
         }
         vars.unset(var);
         record.error(ErrorKind::Extract, || {
-            format!("{}: nothing found for `{}`", request.name, program.vars[var.at()])
+            format!(
+                "{}: nothing found for `{}`",
+                request.name,
+                program.vars[var.at()]
+            )
         });
         Err(ErrorKind::Extract)
     }
@@ -156,7 +180,11 @@ impl Judge<'_> {
         Ok(match condition {
             Condition::StatusIn(statuses) => statuses.contains(&asked.status),
             Condition::StatusMatches(regex) => {
-                let digits = [asked.status / 100, asked.status / 10 % 10, asked.status % 10];
+                let digits = [
+                    asked.status / 100,
+                    asked.status / 10 % 10,
+                    asked.status % 10,
+                ];
                 self.tools.is_match(*regex, &digits.map(|d| b'0' + d as u8))
             }
             Condition::BodyContains { value, negate } => {
@@ -207,9 +235,13 @@ fn pick<'b>(
         Pick::First => matches.next(),
         Pick::Last => matches.last(),
         // Reservoir sampling (Vitter, 1985): each of n matches with chance 1/n, in one pass.
-        Pick::Random => matches
-            .enumerate()
-            .fold(None, |kept, (i, m)| if rng.below(i as u64 + 1) == 0 { Some(m) } else { kept }),
+        Pick::Random => matches.enumerate().fold(None, |kept, (i, m)| {
+            if rng.below(i as u64 + 1) == 0 {
+                Some(m)
+            } else {
+                kept
+            }
+        }),
         Pick::All => {
             let all: Vec<_> = matches.map(String::from_utf8_lossy).collect();
             if all.is_empty() {
@@ -240,9 +272,15 @@ impl<'b> Iterator for Groups<'_, 'b> {
 
     fn next(&mut self) -> Option<&'b [u8]> {
         while self.from <= self.body.len() {
-            let whole = self.regex.captures_read_at(self.locations, self.body, self.from)?;
+            let whole = self
+                .regex
+                .captures_read_at(self.locations, self.body, self.from)?;
             // An empty match must not be found again.
-            self.from = if whole.is_empty() { whole.end() + 1 } else { whole.end() };
+            self.from = if whole.is_empty() {
+                whole.end() + 1
+            } else {
+                whole.end()
+            };
             if let Some((start, end)) = self.locations.get(self.group) {
                 return Some(&self.body[start..end]);
             }
@@ -294,18 +332,31 @@ mod tests {
     fn picked<'b>(matches: impl Iterator<Item = &'b [u8]>, how: Pick) -> Option<String> {
         let mut vars = Vars::new(1, 1);
         let found = pick(matches, how, &mut Rng::new(3), &mut vars, VarId(0));
-        let value = vars.var(VarId(0)).map(|b| String::from_utf8(b.to_vec()).unwrap());
+        let value = vars
+            .var(VarId(0))
+            .map(|b| String::from_utf8(b.to_vec()).unwrap());
         assert_eq!(found, value.is_some());
         value
     }
 
     #[test]
     fn boundaries_are_found_one_after_another() {
-        let between = || Between { body: b"id=1;x id=22; id=;id=4", left: b"id=", right: b";" };
+        let between = || Between {
+            body: b"id=1;x id=22; id=;id=4",
+            left: b"id=",
+            right: b";",
+        };
         assert_eq!(picked(between(), Pick::First).as_deref(), Some("1"));
         assert_eq!(picked(between(), Pick::Last).as_deref(), Some(""));
-        assert_eq!(picked(between(), Pick::All).as_deref(), Some(r#"["1","22",""]"#));
-        let none = Between { body: b"id=1", left: b"id=", right: b";" };
+        assert_eq!(
+            picked(between(), Pick::All).as_deref(),
+            Some(r#"["1","22",""]"#)
+        );
+        let none = Between {
+            body: b"id=1",
+            left: b"id=",
+            right: b";",
+        };
         assert_eq!(picked(none, Pick::First), None);
     }
 
@@ -313,8 +364,13 @@ mod tests {
     fn groups_skip_matches_they_took_no_part_in_and_empty_matches_end() {
         let regex = Regex::new("a(b)?|").unwrap();
         let mut locations = regex.capture_locations();
-        let groups =
-            Groups { regex: &regex, locations: &mut locations, group: 1, body: b"a ab aab", from: 0 };
+        let groups = Groups {
+            regex: &regex,
+            locations: &mut locations,
+            group: 1,
+            body: b"a ab aab",
+            from: 0,
+        };
         assert_eq!(picked(groups, Pick::All).as_deref(), Some(r#"["b","b"]"#));
     }
 

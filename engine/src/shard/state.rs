@@ -26,7 +26,10 @@ pub(crate) enum Prepared {
 impl Prepared {
     pub(crate) fn new(request: &Request) -> Self {
         let mut bytes = Vec::new();
-        for template in [Some(&request.head), request.body.as_ref()].into_iter().flatten() {
+        for template in [Some(&request.head), request.body.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             for piece in &template.pieces {
                 match piece {
                     loadr_config::Piece::Literal(literal) => bytes.extend_from_slice(literal),
@@ -55,6 +58,8 @@ pub(crate) struct ScenarioState {
     pub(crate) phase: Cell<Phase>,
     /// Virtual users that have not left.
     pub(crate) live: Cell<u32>,
+    /// The most of them since the last handover.
+    pub(crate) peak: Cell<u32>,
     pub(crate) tasks: RefCell<Vec<TaskId>>,
 }
 
@@ -86,7 +91,6 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    #[expect(clippy::too_many_arguments, reason = "the parts of a shard, each made elsewhere")]
     pub(crate) fn new(
         program: Arc<Program>,
         plugins: Arc<LoadedPlugins>,
@@ -102,6 +106,7 @@ impl Shard {
             .map(|_| ScenarioState {
                 phase: Cell::new(Phase::Waiting),
                 live: Cell::new(0),
+                peak: Cell::new(0),
                 tasks: RefCell::new(Vec::new()),
             })
             .collect();
@@ -113,7 +118,13 @@ impl Shard {
             tools: RefCell::new(tools),
             ring: RefCell::new(ring),
             scratch: RefCell::default(),
-            owners: RefCell::new(vec![Owner { task: TaskId(0), errno: 0 }; sockets as usize]),
+            owners: RefCell::new(vec![
+                Owner {
+                    task: TaskId(0),
+                    errno: 0
+                };
+                sockets as usize
+            ]),
             program,
             plugins,
             control,
@@ -183,7 +194,9 @@ impl Shard {
             let why = match kind {
                 ErrorKind::Timeout => format!("no whole response within {:?}", request.timeout),
                 ErrorKind::ConnectTimeout => format!("no connection within {:?}", request.timeout),
-                ErrorKind::Closed => "the target closed the connection before the response was whole".into(),
+                ErrorKind::Closed => {
+                    "the target closed the connection before the response was whole".into()
+                }
                 ErrorKind::Protocol => "the response is not valid HTTP/1.1".into(),
                 ErrorKind::HeaderLimit => "the response's head is too large".into(),
                 ErrorKind::BodyLimit => "the response's body is too large".into(),

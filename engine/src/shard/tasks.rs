@@ -52,7 +52,10 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self { entries: Vec::new(), heap: BinaryHeap::new() }
+        Self {
+            entries: Vec::new(),
+            heap: BinaryHeap::new(),
+        }
     }
 
     pub(crate) fn add(&mut self) -> TaskId {

@@ -32,7 +32,11 @@ pub(crate) struct Asked<'r> {
 }
 
 impl Tools {
-    pub(crate) fn new(program: &Program, plugins: &LoadedPlugins, seed: u64) -> Result<Self, String> {
+    pub(crate) fn new(
+        program: &Program,
+        plugins: &LoadedPlugins,
+        seed: u64,
+    ) -> Result<Self, String> {
         Ok(Self {
             plugins: plugins.instantiate()?,
             regexes: program
@@ -123,11 +127,17 @@ fn lower(
     let mut fields = ArrayVec::new();
     for (index, header) in headers.iter().enumerate() {
         if let ReadHeaders::Only(names) = wanted
-            && !names.iter().any(|name| name.eq_ignore_ascii_case(header.name))
+            && !names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(header.name))
         {
             continue;
         }
-        let mut field = Field { index, name: None, value: None };
+        let mut field = Field {
+            index,
+            name: None,
+            value: None,
+        };
         if header.name.bytes().any(|b| b.is_ascii_uppercase()) {
             let start = text.len();
             text.extend(header.name.chars().map(|c| c.to_ascii_lowercase()));
@@ -151,7 +161,9 @@ fn pairs<'a>(
     let mut pairs = ArrayVec::new();
     for field in fields {
         let header = &headers[field.index];
-        let name = field.name.map_or(header.name, |(start, end)| &text[start..end]);
+        let name = field
+            .name
+            .map_or(header.name, |(start, end)| &text[start..end]);
         let value = match field.value {
             Some((start, end)) => &text[start..end],
             None => std::str::from_utf8(header.value).unwrap_or_default(),
@@ -168,20 +180,36 @@ mod tests {
     #[test]
     fn plugins_get_lower_case_names_and_utf8_values_one_pair_a_line() {
         let headers = [
-            Header { name: "Set-Cookie", value: b"a=1" },
-            Header { name: "x-low", value: b"caf\xe9" },
-            Header { name: "Set-Cookie", value: "b=é".as_bytes() },
+            Header {
+                name: "Set-Cookie",
+                value: b"a=1",
+            },
+            Header {
+                name: "x-low",
+                value: b"caf\xe9",
+            },
+            Header {
+                name: "Set-Cookie",
+                value: "b=é".as_bytes(),
+            },
         ];
         let mut text = String::from("old");
         let fields = lower(&headers, &ReadHeaders::All, &mut text);
         let got = pairs(&fields, &headers, &text);
         assert_eq!(
             got.as_slice(),
-            [("set-cookie", "a=1"), ("x-low", "caf\u{fffd}"), ("set-cookie", "b=é")]
+            [
+                ("set-cookie", "a=1"),
+                ("x-low", "caf\u{fffd}"),
+                ("set-cookie", "b=é")
+            ]
         );
         drop(got);
         let only = ReadHeaders::Only(vec!["x-low".to_owned()]);
         let fields = lower(&headers, &only, &mut text);
-        assert_eq!(pairs(&fields, &headers, &text).as_slice(), [("x-low", "caf\u{fffd}")]);
+        assert_eq!(
+            pairs(&fields, &headers, &text).as_slice(),
+            [("x-low", "caf\u{fffd}")]
+        );
     }
 }

@@ -23,7 +23,11 @@ pub(crate) struct Vars {
 
 impl Vars {
     pub(crate) fn new(count: usize, vu: u64) -> Self {
-        Self { vars: vec![Var::default(); count], vu, iteration: 0 }
+        Self {
+            vars: vec![Var::default(); count],
+            vu,
+            iteration: 0,
+        }
     }
 
     /// Sets a variable.

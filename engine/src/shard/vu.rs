@@ -102,7 +102,10 @@ impl Vu {
                 }
             }
             let ended_ns = now_ns();
-            shard.record.borrow_mut().iteration(self.scenario, ended_ns - began_ns);
+            shard
+                .record
+                .borrow_mut()
+                .iteration(self.scenario, ended_ns - began_ns);
             began_ns = ended_ns;
             self.vars.iteration += 1;
         }
@@ -119,7 +122,10 @@ impl Vu {
         let mut sample = Sample::default();
         let timeout_ns = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = start_ns.saturating_add(timeout_ns);
-        shard.tasks.borrow_mut().set_deadline(self.task, deadline_ns);
+        shard
+            .tasks
+            .borrow_mut()
+            .set_deadline(self.task, deadline_ns);
         let mut retried = false;
         let outcome = loop {
             match self.exchange(id, start_ns, &mut sample).await {
@@ -154,7 +160,11 @@ impl Vu {
                 sample.error = Some(kind);
                 shard.record.borrow_mut().request(id, &sample);
                 // A request that was sent has waited for the target; a connection that fails at once would spin.
-                return if sample.was_sent { Next::Step } else { self.back_off().await };
+                return if sample.was_sent {
+                    Next::Step
+                } else {
+                    self.back_off().await
+                };
             }
         };
         sample.error = verdict.failed;
@@ -164,7 +174,9 @@ impl Vu {
 
     /// What a failed assert asks for.
     fn follow(&self, id: RequestId, verdict: &Verdict) -> Next {
-        let Some(at) = verdict.by_assert else { return Next::Step };
+        let Some(at) = verdict.by_assert else {
+            return Next::Step;
+        };
         match verdict.on_failure {
             OnFailure::Continue => Next::Step,
             OnFailure::AbortIteration => Next::Iteration,
@@ -238,10 +250,19 @@ impl Vu {
                 let run_len = run.len();
                 let duration_ns = end_ns.saturating_sub(begun_ns);
                 let judge = |response: &Response<'_>| {
-                    (response.status, shard.judge(request, response, &mut self.vars, duration_ns))
+                    (
+                        response.status,
+                        shard.judge(request, response, &mut self.vars, duration_ns),
+                    )
                 };
                 match self.reader.advance(run, &wanted, judge) {
-                    Ok((Advance::Done { consumed, keep_alive }, Some((status, verdict)))) => {
+                    Ok((
+                        Advance::Done {
+                            consumed,
+                            keep_alive,
+                        },
+                        Some((status, verdict)),
+                    )) => {
                         sample.received_bytes += consumed as u64;
                         sample.status = status;
                         stage(sample, sent_ns, first_ns, end_ns);
@@ -271,13 +292,30 @@ impl Vu {
             if ring.has_ended(slot) {
                 let errno = shard.errno(slot);
                 let end_ns = ring.reaped_ns();
-                stage(sample, sent_ns, if first_ns == 0 { end_ns } else { first_ns }, end_ns);
+                stage(
+                    sample,
+                    sent_ns,
+                    if first_ns == 0 { end_ns } else { first_ns },
+                    end_ns,
+                );
                 drop(ring);
-                return self.ended(id, used, errno, &wanted, sample, end_ns.saturating_sub(begun_ns));
+                return self.ended(
+                    id,
+                    used,
+                    errno,
+                    &wanted,
+                    sample,
+                    end_ns.saturating_sub(begun_ns),
+                );
             }
             if signals & signal::TIMEOUT != 0 {
                 let end_ns = ring.reaped_ns();
-                stage(sample, sent_ns, if first_ns == 0 { end_ns } else { first_ns }, end_ns);
+                stage(
+                    sample,
+                    sent_ns,
+                    if first_ns == 0 { end_ns } else { first_ns },
+                    end_ns,
+                );
                 return Err(Broken::Failed(ErrorKind::Timeout, 0));
             }
         }
@@ -297,7 +335,10 @@ impl Vu {
         let request = &shard.program.requests[id.at()];
         if errno == 0 {
             let judge = |response: &Response<'_>| {
-                (response.status, shard.judge(request, response, &mut self.vars, duration_ns))
+                (
+                    response.status,
+                    shard.judge(request, response, &mut self.vars, duration_ns),
+                )
             };
             if let Ok((status, verdict)) = self.reader.end(wanted, judge) {
                 sample.status = status;
@@ -309,7 +350,11 @@ impl Vu {
             self.disconnect(request.origin);
             return Err(Broken::Stale);
         }
-        let kind = if errno == 0 { ErrorKind::Closed } else { ErrorKind::of_connection(errno) };
+        let kind = if errno == 0 {
+            ErrorKind::Closed
+        } else {
+            ErrorKind::of_connection(errno)
+        };
         Err(Broken::Failed(kind, errno))
     }
 
@@ -429,14 +474,24 @@ impl Vu {
         self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_NS_MAX);
         let until_ns = now_ns() + half + jitter;
         self.shard.tasks.borrow_mut().set_sleep(self.task, until_ns);
-        let signals = self.shard.wait(self.task, signal::SLEPT | signal::CANCEL).await;
-        if signals & signal::CANCEL != 0 { Next::Leave } else { Next::Step }
+        let signals = self
+            .shard
+            .wait(self.task, signal::SLEPT | signal::CANCEL)
+            .await;
+        if signals & signal::CANCEL != 0 {
+            Next::Leave
+        } else {
+            Next::Step
+        }
     }
 }
 
 /// RFC 9110 section 9.2.2.
 fn is_idempotent(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+    matches!(
+        method,
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+    )
 }
 
 impl Shard {
