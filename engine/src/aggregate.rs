@@ -19,7 +19,7 @@ pub(crate) enum ShardMessage {
 /// What a shard has measured since its last one.
 pub(crate) struct Handover {
     pub(crate) shard: u32,
-    /// Whole seconds since the start.
+    /// The second of the run, from 1, that it completes or breaks off.
     pub(crate) second: u32,
     pub(crate) record: Box<Record>,
     /// The most virtual users that were there at once.
@@ -165,7 +165,7 @@ impl Aggregate {
         second.record.add(&handover.record);
         second.wall_ns = second.wall_ns.max(handover.wall_ns);
         let shard = handover.shard as usize;
-        // A shard's last handover may fall into a second that it has handed over already.
+        // Shards hand over at slightly different times, and a late one can hand over twice in a second.
         second.vus[shard] = second.vus[shard].max(handover.vus);
         if handover.wall_ns >= CPU_NS_MIN || self.cpu[shard].is_none() && handover.wall_ns > 0 {
             let share = handover.cpu_ns as f64 / handover.wall_ns as f64;
