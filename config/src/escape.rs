@@ -1,13 +1,18 @@
-//! What [`Escape`] does to bytes, for the parts that are known at compile time. The engine does the same to values that
-//! are known in the run.
+//! What [`Escape`] does to bytes: to constants when a plan is compiled, and by the engine to values that are known only in
+//! the run.
 
 use crate::program::Escape;
 
 impl Escape {
-    /// Appends `bytes` to `out` as they must stand there.
-    ///
-    /// A header value comes out as it is: whether it is allowed is another question, see [`header_value_error`].
-    pub(crate) fn write(self, bytes: &[u8], out: &mut Vec<u8>) {
+    /// Whether a value known only in the run may stand there at all: in a header, without CR, LF and NUL (RFC 9110 section
+    /// 5.5).
+    #[must_use]
+    pub fn allows(self, bytes: &[u8]) -> bool {
+        self != Escape::Header || !bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
+    }
+
+    /// Appends `bytes` to `out` as they must stand there. A header value comes out as it is: ask [`Escape::allows`] before.
+    pub fn write(self, bytes: &[u8], out: &mut Vec<u8>) {
         match self {
             Escape::None | Escape::Header => out.extend_from_slice(bytes),
             Escape::Url => percent_encode(bytes, out, |b| {
@@ -24,13 +29,12 @@ fn is_unreserved(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
 }
 
-/// RFC 3986 section 2.2.
+/// RFC 3986 section 2.2, but for `#`, which would cut a request target off.
 fn is_reserved(b: u8) -> bool {
     matches!(
         b,
         b':' | b'/'
             | b'?'
-            | b'#'
             | b'['
             | b']'
             | b'@'

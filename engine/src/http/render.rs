@@ -1,6 +1,6 @@
 //! Requests from templates.
 
-use loadr_config::{Escape, Piece, Source, Template};
+use loadr_config::{Piece, Source, Template};
 
 use crate::error_kind::ErrorKind;
 
@@ -61,9 +61,10 @@ pub(crate) fn render(
                 Source::Iteration => decimal(values.iteration(), out),
                 Source::Var(var) => {
                     let bytes = values.var(var).ok_or(RenderError::Unset(var))?;
-                    if !put(bytes, *escape, out) {
+                    if !escape.allows(bytes) {
                         return Err(RenderError::Header(var));
                     }
+                    escape.write(bytes, out);
                 }
             },
         }
@@ -85,85 +86,10 @@ fn decimal(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
-
-fn percent_encode(bytes: &[u8], is_plain: fn(u8) -> bool, out: &mut Vec<u8>) {
-    for &b in bytes {
-        if is_plain(b) {
-            out.push(b);
-        } else {
-            out.extend_from_slice(&[b'%', HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]]);
-        }
-    }
-}
-
-/// RFC 3986 section 2.3.
-fn is_unreserved(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')
-}
-
-/// False when the bytes may not stand there.
-fn put(bytes: &[u8], escape: Escape, out: &mut Vec<u8>) -> bool {
-    match escape {
-        Escape::None => out.extend_from_slice(bytes),
-        Escape::Header => {
-            if bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-                return false;
-            }
-            out.extend_from_slice(bytes);
-        }
-        Escape::Url => percent_encode(bytes, is_uri_byte, out),
-        Escape::Component => percent_encode(bytes, is_unreserved, out),
-        Escape::Json => {
-            for &b in bytes {
-                match b {
-                    b'"' | b'\\' => out.extend_from_slice(&[b'\\', b]),
-                    b'\n' => out.extend_from_slice(b"\\n"),
-                    b'\r' => out.extend_from_slice(b"\\r"),
-                    b'\t' => out.extend_from_slice(b"\\t"),
-                    0..=0x1f => {
-                        let hex = [HEX[usize::from(b >> 4)], HEX[usize::from(b & 15)]];
-                        out.extend_from_slice(b"\\u00");
-                        out.extend_from_slice(&hex);
-                    }
-                    _ => out.push(b),
-                }
-            }
-        }
-    }
-    true
-}
-
-/// RFC 3986: unreserved, reserved, and the percent sign of what is encoded already; not `#`, which would cut the
-/// target off.
-fn is_uri_byte(b: u8) -> bool {
-    is_unreserved(b)
-        || matches!(
-            b,
-            b':' | b'/'
-                | b'?'
-                | b'['
-                | b']'
-                | b'@'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b'%'
-        )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadr_config::VarId;
+    use loadr_config::{Escape, VarId};
 
     struct One(&'static [u8]);
     impl Values for One {

@@ -286,7 +286,8 @@ impl Driver {
         let handover = Handover {
             shard: self.spec.index,
             // A handover belongs to the second that it completes; the last one to the second that it breaks off.
-            second: (now_ns.saturating_sub(self.start_ns) / HANDOVER_NS) as u32 + u32::from(is_last),
+            second: (now_ns.saturating_sub(self.start_ns) / HANDOVER_NS) as u32
+                + u32::from(is_last),
             record,
             vus,
             cpu_ns: cpu_ns.saturating_sub(self.handed_over_cpu_ns),
