@@ -473,3 +473,26 @@ fn quiet_prints_nothing_when_all_is_well() {
         (0, "", "")
     );
 }
+
+#[test]
+fn every_example_plan_runs_against_the_embedded_target() {
+    let mut plans = 0;
+    for entry in std::fs::read_dir(repository("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            let flags = ["--embedded-target", "--cores", "1", "--duration", "500ms"];
+            let run = run_file(&path, &flags);
+            assert_eq!(
+                run.code,
+                0,
+                "{}: {}{}",
+                path.display(),
+                run.stderr,
+                run.stdout
+            );
+            assert!(run.count("http_reqs") > 0, "{}", path.display());
+            plans += 1;
+        }
+    }
+    assert!(plans >= 2);
+}

@@ -3,6 +3,7 @@
 
 mod body;
 mod builder;
+mod flow;
 mod head;
 mod request;
 mod response;
@@ -23,7 +24,7 @@ use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario};
 use crate::program::{
     CallSite, CallSiteId, CheckId, Origin, OriginId, PluginId, PluginKind, PluginUse, Program,
-    RegexId, Request, Scenario, ScenarioId, Step, VarId,
+    RegexId, Request, Scenario, ScenarioId, VarId,
 };
 use crate::url::Authority;
 
@@ -81,6 +82,7 @@ pub(crate) fn compile(
         checks: compiler.checks,
         regexes: compiler.regexes,
         thresholds,
+        randoms: compiler.randoms,
     }
 }
 
@@ -106,6 +108,9 @@ struct Compiler<'a> {
     /// `None`: it does not compile, which has been reported.
     regex_ids: HashMap<String, Option<RegexId>>,
     template_bytes: usize,
+    randoms: u32,
+    /// The groups that the step being compiled is in.
+    group: String,
 }
 
 impl<'a> Compiler<'a> {
@@ -129,6 +134,8 @@ impl<'a> Compiler<'a> {
             regexes: Vec::new(),
             regex_ids: HashMap::new(),
             template_bytes: 0,
+            randoms: 0,
+            group: String::new(),
         }
     }
 
@@ -163,19 +170,17 @@ impl<'a> Compiler<'a> {
     fn scenario(&mut self, id: ScenarioId, scenario: &'a PlanScenario) -> Option<Scenario> {
         self.enter(scenario);
         let defaults = self.defaults();
-        let mut flow = Vec::new();
-        for request in &scenario.flow {
-            // Past the bound every further request would only cost time.
-            if self.template_bytes > MAX_TEMPLATE_BYTES {
-                break;
-            }
-            if let Some(request) = self.request(id, &defaults, request) {
-                flow.push(Step::Request(crate::program::RequestId(index(
-                    self.requests.len(),
-                )?)));
-                self.requests.push(request);
-            }
-        }
+        let think_time = scenario
+            .think_time
+            .as_ref()
+            .or(self.plan.think_time.as_ref());
+        let context = flow::Context {
+            id,
+            defaults: &defaults,
+            tags: &scenario.tags,
+            pause: think_time.and_then(|think| self.pause(think)),
+        };
+        let flow = self.steps(&scenario.flow, &context);
         let tags = self.tags(&[&scenario.tags]);
         Some(Scenario {
             name: scenario.name.clone(),

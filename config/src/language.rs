@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub(crate) use check::check_plan;
 pub(crate) use plan::PLAN;
+pub(crate) use scenario::{A_STEP, THINK_TIME, a_step};
 
 use crate::node::{Content, Node, Typed};
 use crate::units::{parse_duration, parse_size};
@@ -69,6 +70,8 @@ pub(crate) enum Kind {
     Name,
     /// `true` or `false`.
     Flag,
+    /// A number in these bounds.
+    Number(f64, f64),
     /// A whole number in these bounds.
     Count(u64, u64),
     /// A duration in these bounds.
@@ -93,6 +96,8 @@ pub(crate) enum Kind {
     OneOrMore(&'static Kind),
     /// A scalar, or a mapping.
     TextOr(&'static Kind),
+    /// A flow: a list of steps with something in it. A kind of its own, because steps have steps in them.
+    Steps,
     /// A mapping with known keys.
     Table(&'static Table),
     /// A mapping of which exactly one key must be there.
@@ -206,6 +211,20 @@ pub(crate) fn count(node: &Node, least: u64, most: u64) -> Result<u64, String> {
         )),
         _ => Err(format!("`{number}` is more than {most}, the most there is")),
     }
+}
+
+/// The number in a node, whole or not, or what is wrong with it.
+pub(crate) fn number(node: &Node, least: f64, most: f64) -> Result<f64, String> {
+    let number = match node.scalar().map(|scalar| &scalar.typed) {
+        #[allow(clippy::cast_precision_loss)]
+        Some(Typed::Integer(number)) => *number as f64,
+        Some(Typed::Float(number)) => *number,
+        _ => return Err(format!("expected a number, found {}", node.described())),
+    };
+    if number.is_nan() || number < least || number > most {
+        return Err(format!("`{number}` is not between {least} and {most}"));
+    }
+    Ok(number)
 }
 
 /// The duration in a node, or what is wrong with it.

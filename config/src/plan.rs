@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
-use crate::program::{OnFailure, Pick};
+use crate::program::{OnFailure, Pause, Pick, Strategy};
 
 /// Text and where it is.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) headers: Vec<Pair>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) tags: Vec<Pair>,
+    /// After every request of a scenario that has none of its own.
+    pub(crate) think_time: Option<Think>,
     pub(crate) variables: Vec<Variable>,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
@@ -68,7 +70,82 @@ pub(crate) struct Scenario {
     pub(crate) start_time: Duration,
     pub(crate) graceful_stop: Option<Duration>,
     pub(crate) tags: Vec<Pair>,
-    pub(crate) flow: Vec<Request>,
+    /// After every request.
+    pub(crate) think_time: Option<Think>,
+    pub(crate) flow: Vec<Step>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Step {
+    Request(Box<Request>),
+    Think(Think),
+    Group {
+        name: Option<Text>,
+        steps: Vec<Step>,
+    },
+    Repeat {
+        times: u64,
+        counter: Option<Text>,
+        steps: Vec<Step>,
+    },
+    During {
+        duration: Duration,
+        counter: Option<Text>,
+        steps: Vec<Step>,
+    },
+    ForEach {
+        items: Items,
+        var: Option<Text>,
+        index: Option<Text>,
+        steps: Vec<Step>,
+    },
+    Random {
+        strategy: Strategy,
+        choices: Vec<(f64, Vec<Step>)>,
+        at: At,
+    },
+    Switch {
+        value: Text,
+        cases: Vec<(String, Vec<Step>)>,
+        default: Vec<Step>,
+    },
+    Retry {
+        times: u64,
+        backoff: Duration,
+        steps: Vec<Step>,
+    },
+}
+
+impl Step {
+    /// The lists of steps in it.
+    pub(crate) fn inner(&self) -> Vec<&[Step]> {
+        match self {
+            Step::Request(_) | Step::Think(_) => Vec::new(),
+            Step::Group { steps, .. }
+            | Step::Repeat { steps, .. }
+            | Step::During { steps, .. }
+            | Step::ForEach { steps, .. }
+            | Step::Retry { steps, .. } => vec![steps],
+            Step::Random { choices, .. } => choices.iter().map(|(_, s)| s.as_slice()).collect(),
+            Step::Switch { cases, default, .. } => {
+                let cases = cases.iter().map(|(_, steps)| steps.as_slice());
+                cases.chain([default.as_slice()]).collect()
+            }
+        }
+    }
+}
+
+/// A pause and where it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Think {
+    pub(crate) pause: Pause,
+    pub(crate) at: At,
+}
+
+#[derive(Debug)]
+pub(crate) enum Items {
+    List(Vec<Text>),
+    Json(Text),
 }
 
 #[derive(Debug)]

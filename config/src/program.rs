@@ -66,6 +66,8 @@ pub struct Program {
     pub regexes: Vec<Regex>,
     /// The plan's `thresholds` in its order.
     pub thresholds: Vec<Threshold>,
+    /// How many [`Step::Random`] there are: a virtual user keeps a turn for each.
+    pub randoms: u32,
 }
 
 /// Where a line of the plan is, for errors that are found after compilation.
@@ -101,7 +103,9 @@ pub struct Request {
     pub method: String,
     /// The scenario it belongs to.
     pub scenario: ScenarioId,
-    /// The plan's own tags: `defaults.tags` overlaid with the step's `tags`, sorted by key.
+    /// The groups it is in, such as `::checkout::payment`; empty outside of any.
+    pub group: String,
+    /// The plan's own tags: `defaults.tags` overlaid with the scenario's and the step's `tags`, sorted by key.
     pub tags: Vec<(String, String)>,
     /// Where it goes.
     pub origin: OriginId,
@@ -214,11 +218,111 @@ pub enum Executor {
     },
 }
 
-/// One step of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One step of a flow. Groups are gone: their steps stand in the flow, and their requests know the names.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Send a request and wait for its response.
     Request(RequestId),
+    /// Do nothing for a while.
+    Think(Pause),
+    /// Steps a number of times.
+    Repeat {
+        /// At least 1.
+        times: u64,
+        /// Gets the number of the round, from 0.
+        counter: Option<VarId>,
+        /// Not empty.
+        steps: Vec<Step>,
+    },
+    /// Steps until a time has passed; a round that has begun is finished.
+    During {
+        /// More than zero.
+        duration: Duration,
+        /// Gets the number of the round, from 0.
+        counter: VarId,
+        /// Not empty.
+        steps: Vec<Step>,
+    },
+    /// Steps once for each item.
+    ForEach {
+        /// What it goes over.
+        items: Items,
+        /// Gets the item.
+        var: VarId,
+        /// Gets its position, from 0.
+        index: VarId,
+        /// Not empty.
+        steps: Vec<Step>,
+    },
+    /// One of several lists of steps.
+    Random {
+        /// Below [`Program::randoms`].
+        id: u32,
+        /// How it is chosen.
+        strategy: Strategy,
+        /// With what they weigh; not empty, and the weights add up to more than 0.
+        choices: Vec<(f64, Vec<Step>)>,
+    },
+    /// The steps whose case equals a value.
+    Switch {
+        /// What is compared.
+        value: Template,
+        /// In the plan's order.
+        cases: Vec<(Box<[u8]>, Vec<Step>)>,
+        /// When none does.
+        default: Vec<Step>,
+    },
+    /// Steps again, up to a number of attempts, while a request in them fails.
+    Retry {
+        /// At least 1.
+        times: u64,
+        /// Between two attempts.
+        backoff: Duration,
+        /// Not empty.
+        steps: Vec<Step>,
+    },
+}
+
+/// How long a pause is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Always the same.
+    Constant(Duration),
+    /// Anything between two bounds, each as likely.
+    Uniform {
+        /// At most `max`.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+    /// Normally distributed; never below zero.
+    Gaussian {
+        /// The middle.
+        mean: Duration,
+        /// The standard deviation.
+        std_dev: Duration,
+    },
+}
+
+/// How a [`Step::Random`] chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// With a chance in proportion to the weight.
+    #[default]
+    Weighted,
+    /// Each with the same chance.
+    Uniform,
+    /// In turn; each virtual user begins at another one.
+    RoundRobin,
+}
+
+/// What a [`Step::ForEach`] goes over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Items {
+    /// These.
+    List(Vec<Template>),
+    /// The elements of a JSON array that is known only in the run.
+    Json(Template),
 }
 
 /// A plugin that the plan lists.

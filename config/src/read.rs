@@ -1,6 +1,7 @@
 //! The effective document to a [`Plan`]. What does not fit the language has been reported by `language::check`, so here
 //! it is passed over in silence: the same functions judge a value there and read it here.
 
+mod flow;
 mod reader;
 mod request;
 
@@ -10,8 +11,8 @@ use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
 use crate::plan::{Plan, Plugin, Scenario, Text, Threshold, Variable};
 use crate::program::Executor;
+use flow::{read_steps, read_think};
 use reader::{Reader, variant};
-use request::read_request;
 
 /// The default of `max_duration`.
 const MAX_DURATION: Duration = Duration::from_secs(600);
@@ -29,6 +30,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         headers: Vec::new(),
         timeout: None,
         tags: Vec::new(),
+        think_time: None,
         variables: Vec::new(),
         scenarios: Vec::new(),
         thresholds: Vec::new(),
@@ -36,6 +38,7 @@ pub(crate) fn read(document: &Node) -> Plan {
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
+        plan.think_time = read_think(&defaults);
         defaults.table("http", |http| {
             plan.base_url = http.text("base_url");
             plan.headers = http.pairs("headers");
@@ -69,6 +72,7 @@ fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
         start_time: Duration::ZERO,
         graceful_stop: None,
         tags: Vec::new(),
+        think_time: None,
         flow: Vec::new(),
     };
     // Without a known executor the shared keys are still read, by the first one's table.
@@ -88,11 +92,8 @@ fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
     scenario.start_time = reader.duration("start_time").unwrap_or_default();
     scenario.graceful_stop = reader.duration("graceful_stop");
     scenario.tags = reader.pairs("tags");
-    reader.items("flow", |step| {
-        step.table("request", |request| {
-            scenario.flow.push(read_request(&request));
-        });
-    });
+    scenario.think_time = read_think(&reader);
+    scenario.flow = read_steps(&reader, "flow");
     scenario
 }
 

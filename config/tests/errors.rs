@@ -250,13 +250,15 @@ fn scenarios_must_be_able_to_run() {
         ),
         (
             "scenarios: { s: { executor: constant-vus, vus: 1, duration: 1, flow: [ {} ] } }\n",
-            &["1:72: scenarios.s.flow[0]: a step needs a key: `request`"],
+            &[
+                "1:72: scenarios.s.flow[0]: a step needs a key: `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch` and `retry`",
+            ],
         ),
         (
             "scenarios:\n  s:\n    executor: constant-vus\n    vus: 1\n    duration: 1\n    flow:\n      - request:\n        url: http://h/\n",
             &[
                 "7:16: scenarios.s.flow[0].request: a request needs `url` | Absolute, or relative to `defaults.http.base_url`",
-                "8:9: scenarios.s.flow[0].url: unknown key `url` | a step has `request`",
+                "8:9: scenarios.s.flow[0].url: unknown key `url` | a step has `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch` and `retry`",
             ],
         ),
         (
@@ -401,11 +403,11 @@ fn what_is_odd_but_allowed_is_a_warning() {
     for (keys, expected) in [
         (
             "url: 'http://h/${tokne}'\nextract: [ { type: header, name: token, header: x } ]",
-            "10:16: scenarios.s.flow[0].request.url: no extractor of this scenario sets `tokne`: every request that needs it will fail | did you mean `token`?",
+            "10:16: scenarios.s.flow[0].request.url: nothing in this scenario sets `tokne`: every request that needs it will fail | did you mean `token`?",
         ),
         (
             "url: 'http://h/${shop}'",
-            "10:16: scenarios.s.flow[0].request.url: no extractor of this scenario sets `shop`: every request that needs it will fail | `${vars.shop}` is the constant",
+            "10:16: scenarios.s.flow[0].request.url: nothing in this scenario sets `shop`: every request that needs it will fail | `${vars.shop}` is the constant",
         ),
         (
             "url: 'http://h/a#b'",

@@ -309,7 +309,9 @@ thresholds:
         }
     );
     assert_eq!(once.graceful_stop, Duration::from_secs(30));
-    let Step::Request(ping) = once.flow[0];
+    let Step::Request(ping) = once.flow[0] else {
+        panic!("{:?}", once.flow);
+    };
     assert_eq!(program.requests[ping.at()].name, "ping");
 
     let home = &program.requests[0];
@@ -319,7 +321,7 @@ thresholds:
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str()))
         .collect();
-    assert_eq!(tags, [("run", "t0k"), ("team", "shop")]);
+    assert_eq!(tags, [("kind", "read"), ("run", "t0k"), ("team", "shop")]);
     assert!(home.reads_body && home.reads_headers);
     assert_eq!(
         (home.location.line, home.location.path.as_str()),

@@ -39,11 +39,6 @@ fn defaults() {
             plan_with_request("url: http://h/")
         )
     };
-    refused(
-        &plan("think_time: { type: constant, duration: 1s }"),
-        "2:3: defaults.think_time",
-        "`think_time`",
-    );
     for (key, value) in [
         ("max_redirects", "3"),
         ("proxy", "http://p:1"),
@@ -119,7 +114,6 @@ fn executors() {
 #[test]
 fn scenario_keys() {
     for (key, value) in [
-        ("think_time", "{ type: constant, duration: 1s }"),
         ("pacing", "{ iterations_per_second: 1 }"),
         ("throttle", "{ requests_per_second: 1 }"),
         ("exec", "f"),
@@ -156,14 +150,6 @@ fn scenario_keys() {
 #[test]
 fn steps() {
     for step in [
-        "think_time: { type: uniform, min: 1s, max: 2s }",
-        "group: { name: g, steps: [] }",
-        "repeat: { times: 2, counter: i, steps: [] }",
-        "during: { duration: 1s, steps: [] }",
-        "foreach: { items: [ 1 ], var: x, steps: [] }",
-        "random: { strategy: weighted, choices: [] }",
-        "switch: { value: a, cases: {}, default: [] }",
-        "retry: { times: 3, steps: [] }",
         "parallel: { branches: [] }",
         "rendezvous: { name: r, users: 2 }",
         "js: x()",

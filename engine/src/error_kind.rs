@@ -32,6 +32,8 @@ pub enum ErrorKind {
     Extract,
     /// An assertion did not hold.
     Assert,
+    /// A step got a value that it cannot work with.
+    Flow,
     /// A plugin's call took longer than it may.
     PluginTimeout,
     /// A plugin trapped or broke its contract.
@@ -57,6 +59,7 @@ impl ErrorKind {
             Self::InvalidHeader => "invalid_header",
             Self::Extract => "extract",
             Self::Assert => "assert",
+            Self::Flow => "flow",
             Self::PluginTimeout => "plugin_timeout",
             Self::PluginTrap => "plugin_trap",
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::builder::Builder;
+use super::flow::Context;
 use super::head::{Content, Headers, finish, overlay};
 use super::target::Base;
 use super::{Compiler, REQUEST_TIMEOUT};
@@ -10,7 +11,7 @@ use crate::diagnostic::shown;
 use crate::escape::is_token;
 use crate::node::At;
 use crate::plan::{Request as PlanRequest, Text};
-use crate::program::{Condition, ExtractSource, Request, ScenarioId};
+use crate::program::{Condition, ExtractSource, Request};
 
 /// What holds for every request of a scenario.
 pub(super) struct Defaults {
@@ -35,10 +36,10 @@ impl<'a> Compiler<'a> {
 
     pub(super) fn request(
         &mut self,
-        scenario: ScenarioId,
-        defaults: &Defaults,
+        context: &Context<'_>,
         request: &'a PlanRequest,
     ) -> Option<Request> {
+        let (scenario, defaults) = (context.id, context.defaults);
         // Every part is compiled before the first `?`, so that every error is found.
         let method = self.method(request);
         let name = match &request.name {
@@ -53,7 +54,7 @@ impl<'a> Compiler<'a> {
             url.and_then(|url| self.target(url, &request.params, &defaults.base, &mut head));
         let headers = overlay(&defaults.headers, self.headers(&request.headers));
         let body = request.body.as_ref().map(|body| self.body(body));
-        let tags = self.tags(&[&self.plan.tags, &request.tags]);
+        let tags = self.tags(&[&self.plan.tags, context.tags, &request.tags]);
         let extracts = self.extracts(&request.extracts);
         let asserts = self.asserts(&request.asserts);
         let checks = self.checks(&request.checks);
@@ -100,6 +101,7 @@ impl<'a> Compiler<'a> {
             name: name?,
             method,
             scenario,
+            group: self.group.clone(),
             tags,
             origin,
             head,

@@ -8,7 +8,7 @@ use super::builder::{Fragment, push_text};
 use super::{Compiler, MAX_TEMPLATE_BYTES, index};
 use crate::diagnostic::{did_you_mean, shown};
 use crate::node::At;
-use crate::plan::{Pair, Scenario, Text};
+use crate::plan::{Pair, Scenario, Step, Text};
 use crate::program::{Pick, Source, VarId};
 use crate::template::{Part, parse};
 
@@ -54,11 +54,42 @@ impl<'a> Compiler<'a> {
             scenario: &scenario.name,
             set: HashMap::new(),
         };
-        for extract in scenario.flow.iter().flat_map(|request| &request.extracts) {
-            let is_array = extract.pick == Pick::All && extract.default.is_none();
-            let all = self.scope.set.entry(&extract.name.text).or_insert(is_array);
-            *all &= is_array;
+        self.enter_steps(&scenario.flow);
+    }
+
+    /// What the steps set, wherever they are nested: a variable outlives its step.
+    fn enter_steps(&mut self, steps: &'a [Step]) {
+        let named = |name: &'a Option<Text>, default: &'a str| {
+            name.as_ref().map_or(default, |name| name.text.as_str())
+        };
+        for step in steps {
+            match step {
+                Step::Request(request) => {
+                    for extract in &request.extracts {
+                        let is_array = extract.pick == Pick::All && extract.default.is_none();
+                        self.sets(&extract.name.text, is_array);
+                    }
+                }
+                Step::Repeat {
+                    counter: Some(counter),
+                    ..
+                } => self.sets(&counter.text, false),
+                Step::During { counter, .. } => self.sets(named(counter, "index"), false),
+                Step::ForEach { var, index, .. } => {
+                    self.sets(named(var, "item"), false);
+                    self.sets(named(index, "index"), false);
+                }
+                _ => {}
+            }
+            for steps in step.inner() {
+                self.enter_steps(steps);
+            }
         }
+    }
+
+    fn sets(&mut self, name: &'a str, is_array: bool) {
+        let all = self.scope.set.entry(name).or_insert(is_array);
+        *all &= is_array;
     }
 
     pub(super) fn parts<'t>(&mut self, text: &'t Text) -> Option<Vec<Part<'t>>> {
@@ -155,7 +186,7 @@ impl<'a> Compiler<'a> {
         }
         if !self.scope.set.contains_key(slot) {
             let message = format!(
-                "no extractor of this scenario sets `{}`: every request that needs it will fail",
+                "nothing in this scenario sets `{}`: every request that needs it will fail",
                 shown(slot)
             );
             let set = self.scope.set.keys().copied();

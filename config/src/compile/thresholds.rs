@@ -59,10 +59,10 @@ impl Compiler<'_> {
         own.extend(plan.tags.iter().map(|pair| pair.name.text.clone()));
         for scenario in &plan.scenarios {
             own.extend(scenario.tags.iter().map(|pair| pair.name.text.clone()));
-            let requests = scenario.flow.iter().flat_map(|request| &request.tags);
-            own.extend(requests.map(|pair| pair.name.text.clone()));
         }
         let requests = &self.requests;
+        let tags = requests.iter().flat_map(|request| &request.tags);
+        own.extend(tags.map(|(name, _)| name.clone()));
         let values = HashMap::from([
             (
                 "scenario",

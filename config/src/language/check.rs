@@ -1,7 +1,7 @@
 //! Holds a document against the tables: keys that do not exist or are not available, keys that are missing, values of
 //! the wrong kind. What a value means is not looked at here.
 
-use super::{Key, Kind, PLAN, Status, Table, count, duration, flag, size, text};
+use super::{A_STEP, Key, Kind, PLAN, Status, Table, count, duration, flag, number, size, text};
 use crate::diagnostic::{Report, did_you_mean, shown};
 use crate::node::{Content, Entry, Node, Path};
 
@@ -49,6 +49,10 @@ impl Check<'_> {
                 self.judge(judged, node, path);
             }
             Kind::Flag => self.judge(flag(node).map(drop), node, path),
+            Kind::Number(least, most) => {
+                self.judge(number(node, *least, *most).map(drop), node, path);
+            }
+            Kind::Steps => self.value(node, &Kind::Some(&A_STEP), path),
             Kind::Count(least, most) => {
                 self.judge(count(node, *least, *most).map(drop), node, path);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::scenario::SCENARIO;
+use super::scenario::{SCENARIO, THINK_TIME};
 use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
 use crate::units::MAX_DURATION;
 
@@ -104,10 +104,12 @@ static DEFAULTS: Table = Table {
 const DEFAULTS_KEYS: &[Key] = &[
     key("http", Kind::Table(&HTTP), "HTTP settings"),
     key("tags", Kind::Map(&Kind::Template), "Tags on every sample"),
-    not_yet("think_time", NO_THINK_TIME, "A pause after every request"),
+    key(
+        "think_time",
+        Kind::Union(&THINK_TIME),
+        "A pause after every request",
+    ),
 ];
-
-pub(super) const NO_THINK_TIME: &str = "leave it out: requests follow each other without a pause";
 
 static HTTP: Table = Table {
     what: "`defaults.http`",

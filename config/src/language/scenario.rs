@@ -1,8 +1,8 @@
 //! The tables of scenarios and the steps of their flows.
 
-use super::plan::{ANY_DURATION, NO_SCRIPT, NO_THINK_TIME, POSITIVE};
+use super::plan::{ANY_DURATION, NO_SCRIPT, POSITIVE};
 use super::request::REQUEST;
-use super::{Key, Kind, Status, Table, Union, Variant, key, not_yet, required};
+use super::{Key, Kind, Status, Table, Union, Variant, key, not_yet, required, word};
 
 /// More virtual users than any machine holds; keeps products of them in range.
 const MAX_VUS: u64 = 10_000_000;
@@ -15,25 +15,25 @@ pub(super) static SCENARIO: Union = Union {
     tag: "executor",
     lenient: true,
     variants: &[
-        executor("constant-vus", &CONSTANT_VUS, Status::Ready),
-        executor("per-vu-iterations", &PER_VU_ITERATIONS, Status::Ready),
-        executor("ramping-vus", &OTHER_EXECUTOR, Status::NotYet(NO_EXECUTOR)),
-        executor(
+        variant("constant-vus", &CONSTANT_VUS, Status::Ready),
+        variant("per-vu-iterations", &PER_VU_ITERATIONS, Status::Ready),
+        variant("ramping-vus", &OTHER_EXECUTOR, Status::NotYet(NO_EXECUTOR)),
+        variant(
             "shared-iterations",
             &OTHER_EXECUTOR,
             Status::NotYet("`per-vu-iterations` gives each virtual user its own"),
         ),
-        executor(
+        variant(
             "constant-arrival-rate",
             &OTHER_EXECUTOR,
             Status::NotYet(NO_EXECUTOR),
         ),
-        executor(
+        variant(
             "ramping-arrival-rate",
             &OTHER_EXECUTOR,
             Status::NotYet(NO_EXECUTOR),
         ),
-        executor(
+        variant(
             "externally-controlled",
             &OTHER_EXECUTOR,
             Status::NotYet(NO_EXECUTOR),
@@ -44,7 +44,7 @@ pub(super) static SCENARIO: Union = Union {
 
 const NO_EXECUTOR: &str = "there are `constant-vus` and `per-vu-iterations`";
 
-const fn executor(name: &'static str, table: &'static Table, status: Status) -> Variant {
+const fn variant(name: &'static str, table: &'static Table, status: Status) -> Variant {
     Variant {
         name,
         table,
@@ -131,7 +131,12 @@ const SCENARIO_KEYS: &[Key] = &[
         ANY_DURATION,
         "What iterations in flight get at the end; 30s",
     ),
-    required("flow", Kind::Some(&A_STEP), "The steps of one iteration"),
+    required("flow", Kind::Steps, "The steps of one iteration"),
+    key(
+        "think_time",
+        Kind::Union(&THINK_TIME),
+        "A pause after every request",
+    ),
     key(
         "tags",
         Kind::Map(&Kind::Template),
@@ -140,7 +145,6 @@ const SCENARIO_KEYS: &[Key] = &[
 ];
 
 const NOT_YET_SHARED: &[Key] = &[
-    not_yet("think_time", NO_THINK_TIME, "A pause after every request"),
     not_yet(
         "pacing",
         "leave it out: iterations follow each other at once",
@@ -176,7 +180,6 @@ const NOT_YET_KEYS: &[Key] = &[
     ),
     not_yet("max_vus", "write `vus`", "The most virtual users"),
     not_yet("arrival", NO_EXECUTOR, "How arrivals are spaced"),
-    not_yet("think_time", NO_THINK_TIME, "A pause after every request"),
     not_yet(
         "pacing",
         "leave it out: iterations follow each other at once",
@@ -195,7 +198,7 @@ static STEP: Table = Table {
     groups: &[STEP_KEYS],
 };
 
-const FLAT: &str = "write the steps out one after the other: `request` is the only step there is";
+const NO_CONDITION: &str = "there is no script engine; `switch` chooses by a value";
 
 const STEP_KEYS: &[Key] = &[
     key(
@@ -203,35 +206,189 @@ const STEP_KEYS: &[Key] = &[
         Kind::Table(&REQUEST),
         "Send a request and wait for its response",
     ),
-    not_yet("think_time", NO_THINK_TIME, "Pause"),
-    not_yet(
-        "group",
-        "write its steps straight into the flow and give each request a tag",
-        "Steps under a name",
-    ),
-    not_yet("repeat", FLAT, "Steps a number of times"),
-    not_yet("during", FLAT, "Steps for a time"),
-    not_yet("foreach", FLAT, "Steps for each item"),
-    not_yet(
+    key("think_time", Kind::Union(&THINK_TIME), "Pause"),
+    key("group", Kind::Table(&GROUP), "Steps under a name"),
+    key("repeat", Kind::Table(&REPEAT), "Steps a number of times"),
+    key("during", Kind::Table(&DURING), "Steps for a time"),
+    key("foreach", Kind::Table(&FOREACH), "Steps for each item"),
+    key(
         "random",
-        "make a scenario of each choice",
+        Kind::Table(&RANDOM),
         "One of several lists of steps",
     ),
-    not_yet(
-        "switch",
-        "make a scenario of each case",
-        "Steps chosen by a value",
-    ),
-    not_yet("retry", FLAT, "Steps until they succeed"),
+    key("switch", Kind::Table(&SWITCH), "Steps chosen by a value"),
+    key("retry", Kind::Table(&RETRY), "Steps until they succeed"),
     not_yet(
         "parallel",
-        "make a scenario of each branch",
+        "write the branches one after the other",
         "Steps at the same time",
     ),
-    not_yet("rendezvous", FLAT, "Wait for other virtual users"),
+    not_yet(
+        "rendezvous",
+        "leave it out: virtual users do not wait for each other",
+        "Wait for other virtual users",
+    ),
     not_yet("js", NO_SCRIPT, "A script"),
-    not_yet("while", FLAT, "Steps while something holds"),
-    not_yet("if", FLAT, "Steps when something holds"),
+    not_yet("while", NO_CONDITION, "Steps while something holds"),
+    not_yet("if", NO_CONDITION, "Steps when something holds"),
 ];
 
-static A_STEP: Kind = Kind::OneKey(&STEP);
+/// One step of a flow.
+pub(crate) static A_STEP: Kind = Kind::OneKey(&STEP);
+
+/// The table of [`A_STEP`].
+pub(crate) fn a_step() -> &'static Table {
+    &STEP
+}
+
+/// A pause: its keys depend on its type.
+pub(crate) static THINK_TIME: Union = Union {
+    what: "a think time",
+    tag: "type",
+    lenient: false,
+    variants: &[
+        variant("constant", &CONSTANT_PAUSE, Status::Ready),
+        variant("uniform", &UNIFORM_PAUSE, Status::Ready),
+        variant("gaussian", &GAUSSIAN_PAUSE, Status::Ready),
+    ],
+    forms: &[],
+};
+
+const TYPE: Key = required("type", Kind::Text, "How it varies");
+
+static CONSTANT_PAUSE: Table = Table {
+    what: "a `constant` think time",
+    groups: &[&[TYPE, required("duration", ANY_DURATION, "How long it is")]],
+};
+
+static UNIFORM_PAUSE: Table = Table {
+    what: "a `uniform` think time",
+    groups: &[&[
+        TYPE,
+        required("min", ANY_DURATION, "How long it is at least"),
+        required("max", ANY_DURATION, "How long it is at most"),
+    ]],
+};
+
+static GAUSSIAN_PAUSE: Table = Table {
+    what: "a `gaussian` think time",
+    groups: &[&[
+        TYPE,
+        required("mean", ANY_DURATION, "How long it is in the middle"),
+        required("std_dev", ANY_DURATION, "How much it varies"),
+    ]],
+};
+
+const STEPS: Key = required("steps", Kind::Steps, "What is done, in order");
+
+static GROUP: Table = Table {
+    what: "a group",
+    groups: &[&[
+        required("name", Kind::Name, "What the `group` tag says"),
+        STEPS,
+    ]],
+};
+
+static REPEAT: Table = Table {
+    what: "a repeat",
+    groups: &[&[
+        required("times", Kind::Count(1, MAX_ITERATIONS), "How often"),
+        key("counter", Kind::Name, "A variable for the round, from 0"),
+        STEPS,
+    ]],
+};
+
+static DURING: Table = Table {
+    what: "a during",
+    groups: &[&[
+        required("duration", POSITIVE, "How long new rounds begin"),
+        key(
+            "counter",
+            Kind::Name,
+            "A variable for the round, from 0; `index`",
+        ),
+        STEPS,
+    ]],
+};
+
+static FOREACH: Table = Table {
+    what: "a foreach",
+    groups: &[&[
+        required(
+            "items",
+            Kind::Any,
+            "A list, or a placeholder that yields a JSON array",
+        ),
+        key("var", Kind::Name, "A variable for the item; `item`"),
+        key(
+            "index",
+            Kind::Name,
+            "A variable for its position, from 0; `index`",
+        ),
+        STEPS,
+    ]],
+};
+
+static RANDOM: Table = Table {
+    what: "a random",
+    groups: &[&[
+        key(
+            "strategy",
+            Kind::Word(&[word("weighted"), word("uniform"), word("round_robin")]),
+            "How one is chosen; weighted",
+        ),
+        required(
+            "choices",
+            Kind::Some(&Kind::Table(&CHOICE)),
+            "What is chosen from",
+        ),
+    ]],
+};
+
+static CHOICE: Table = Table {
+    what: "a choice",
+    groups: &[&[
+        key(
+            "weight",
+            Kind::Number(0.0, 1e9),
+            "Its share of the chance; 1",
+        ),
+        key("name", Kind::Name, "What it is called"),
+        STEPS,
+    ]],
+};
+
+static SWITCH: Table = Table {
+    what: "a switch",
+    groups: &[&[
+        required("value", Kind::Template, "What is compared"),
+        required(
+            "cases",
+            Kind::SomeMap(&Kind::Steps),
+            "The steps for each value",
+        ),
+        key("default", Kind::Steps, "The steps for any other value"),
+    ]],
+};
+
+static RETRY: Table = Table {
+    what: "a retry",
+    groups: &[&[
+        key(
+            "times",
+            Kind::Count(1, 1_000_000),
+            "How many attempts there are; 3",
+        ),
+        key(
+            "backoff",
+            ANY_DURATION,
+            "A pause between two attempts; none",
+        ),
+        not_yet(
+            "until",
+            "an attempt is over when no request in it failed: write `assert`",
+            "When an attempt has succeeded",
+        ),
+        STEPS,
+    ]],
+};

@@ -32,6 +32,7 @@ impl Reader<'_> {
             | Kind::SomeMap(inner)
             | Kind::OneOrMore(inner)
             | Kind::TextOr(inner) => Some(inner),
+            Kind::Steps => Some(&language::A_STEP),
             _ => None,
         }
     }
@@ -63,6 +64,13 @@ impl Reader<'_> {
             return None;
         };
         language::duration(self.node.get(name)?, *least, *most).ok()
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        let Some(Kind::Number(least, most)) = self.kind(name) else {
+            return None;
+        };
+        language::number(self.node.get(name)?, *least, *most).ok()
     }
 
     pub(super) fn size(&self, name: &str) -> Option<u64> {

@@ -29,6 +29,16 @@ pub(crate) struct Sample {
     pub(crate) received_bytes: u64,
 }
 
+impl Sample {
+    /// Whether it counts in `http_req_failed`.
+    pub(crate) fn is_failure(&self) -> bool {
+        is_failure(Outcome {
+            status: self.status,
+            error: self.error,
+        })
+    }
+}
+
 /// What tells the series of one request step apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {

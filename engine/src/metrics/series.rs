@@ -128,6 +128,9 @@ pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl Fn
                 ("name", request.name.clone()),
                 ("scenario", scenario.clone()),
             ];
+            if !request.group.is_empty() {
+                tags.push(("group", request.group.clone()));
+            }
             if r.outcome.status != 0 {
                 tags.push(("status", r.outcome.status.to_string()));
             }

@@ -1,6 +1,7 @@
 //! One core's share of the run: a glommio executor pinned to the core, and all that its virtual users touch.
 
 mod driver;
+mod flow;
 mod judge;
 mod rng;
 mod state;

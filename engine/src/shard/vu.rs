@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use loadr_config::{OnFailure, OriginId, Request, RequestId, ScenarioId, Step};
+use loadr_config::{OnFailure, OriginId, Request, RequestId, ScenarioId};
 use loadr_ring::Slot;
 
 use super::judge::{Judge, Verdict};
@@ -30,9 +30,9 @@ struct Connection {
     used: u64,
 }
 
-/// What follows a request.
+/// What follows a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Step,
     Iteration,
     /// The scenario is cancelled.
@@ -52,10 +52,14 @@ enum Broken {
 }
 
 pub(crate) struct Vu {
-    shard: Rc<Shard>,
+    pub(super) shard: Rc<Shard>,
     scenario: ScenarioId,
     task: TaskId,
-    vars: Vars,
+    pub(super) vars: Vars,
+    /// Requests that failed.
+    pub(super) failed: u64,
+    /// By [`Step::Random`]: whose turn it is.
+    pub(super) turns: Vec<u32>,
     /// By [`OriginId`].
     connections: Vec<Option<Connection>>,
     reader: Reader,
@@ -69,9 +73,11 @@ impl Vu {
         let vars = Vars::new(shard.program.vars.len(), number);
         let connections = shard.program.origins.iter().map(|_| None).collect();
         Self {
-            shard,
             scenario,
             task,
+            failed: 0,
+            turns: vec![number as u32; shard.program.randoms as usize],
+            shard,
             vars,
             connections,
             reader: Reader::new(),
@@ -83,24 +89,16 @@ impl Vu {
     pub(crate) async fn run(mut self, iterations: Option<u64>) {
         let shard = Rc::clone(&self.shard);
         let flow = &shard.program.scenarios[self.scenario.at()].flow;
+        let mut frames = Vec::new();
         let mut began_ns = now_ns();
-        'iterations: while iterations.is_none_or(|n| self.vars.iteration < n)
+        while iterations.is_none_or(|n| self.vars.iteration < n)
             && shard.takes_iterations(self.scenario)
         {
-            // The end of an iteration is the start of the next: one look at the clock serves both.
-            let mut start_ns = Some(began_ns);
-            for step in flow {
-                let Step::Request(request) = *step;
-                let start_ns = start_ns.take().unwrap_or_else(now_ns);
-                match self.request(request, start_ns).await {
-                    Next::Step => {}
-                    Next::Iteration => break,
-                    Next::Leave => {
-                        shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
-                        break 'iterations;
-                    }
-                }
+            if self.iterate(flow, &mut frames, began_ns).await == Next::Leave {
+                shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
+                break;
             }
+            // The end of an iteration is the start of the next: one look at the clock serves both.
             let ended_ns = now_ns();
             shard
                 .record
@@ -116,7 +114,7 @@ impl Vu {
     }
 
     /// One request step: connect if need be, send, wait, judge, count.
-    async fn request(&mut self, id: RequestId, start_ns: u64) -> Next {
+    pub(super) async fn request(&mut self, id: RequestId, start_ns: u64) -> Next {
         let shard = Rc::clone(&self.shard);
         let request = &shard.program.requests[id.at()];
         let mut sample = Sample::default();
@@ -149,6 +147,7 @@ impl Vu {
                     Broken::Unsent(error) => {
                         shard.record_unsent(id, error);
                         sample.error = Some(error.kind());
+                        self.failed += 1;
                         shard.record.borrow_mut().request(id, &sample);
                         return self.back_off().await;
                     }
@@ -158,6 +157,7 @@ impl Vu {
                 self.disconnect(request.origin);
                 shard.record_error(id, kind, errno);
                 sample.error = Some(kind);
+                self.failed += 1;
                 shard.record.borrow_mut().request(id, &sample);
                 // A request that was sent has waited for the target; a connection that fails at once would spin.
                 return if sample.was_sent {
@@ -168,6 +168,7 @@ impl Vu {
             }
         };
         sample.error = verdict.failed;
+        self.failed += u64::from(sample.is_failure());
         shard.record.borrow_mut().request(id, &sample);
         self.follow(id, &verdict)
     }
@@ -472,7 +473,11 @@ impl Vu {
         let half = self.backoff_ns / 2;
         let jitter = self.shard.tools.borrow_mut().rng.below(half + 1);
         self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_NS_MAX);
-        let until_ns = now_ns() + half + jitter;
+        self.sleep(now_ns() + half + jitter).await
+    }
+
+    /// Does nothing until the clock shows `until_ns`.
+    pub(super) async fn sleep(&mut self, until_ns: u64) -> Next {
         self.shard.tasks.borrow_mut().set_sleep(self.task, until_ns);
         let signals = self
             .shard
