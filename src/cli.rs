@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadr_engine::cores::CoreChoice;
 
 #[derive(Debug, Parser)]
@@ -18,6 +18,41 @@ pub(crate) enum Command {
     /// Run a plan and print its summary.
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Check plans without running them: every mistake in one pass.
+    #[command(after_help = VALIDATE_HELP)]
+    Validate(ValidateArgs),
+}
+
+const VALIDATE_HELP: &str = "\
+Examples:
+  loadr-fast validate plan.yaml
+  loadr-fast validate --format json plans/*.yaml
+
+Exit codes:
+  0 every plan is sound · 1 a plan has an error";
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// The plans.
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+
+    /// Check with the overlay of this name (`env.<NAME>`) laid over.
+    #[arg(short = 'e', long = "env", value_name = "NAME")]
+    pub(crate) env: Option<String>,
+}
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: the line in question with a caret.
+    Text,
+    /// For programs.
+    Json,
 }
 
 const RUN_HELP: &str = "\

@@ -5,6 +5,7 @@ mod export;
 mod progress;
 mod run;
 mod signals;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args),
+        cli::Command::Validate(args) => Ok(validate::validate(&args)),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -1,6 +1,7 @@
 //! `loadr-fast run`: the plan, the target, the engine, the summary.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{Write, stdout};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,16 +25,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     } else {
         None
     };
+    let base_url = target
+        .as_ref()
+        .map(|target| format!("http://{}", target.address()));
     let options = Options {
-        env: args.env.clone(),
-        base_url: target
-            .as_ref()
-            .map(|target| format!("http://{}", target.address())),
         vus: args.vus,
         duration: args.duration,
-        environment: env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        ..options(args.env.as_deref(), base_url)
     };
     let compiled = loadr_config::load(&args.plan, &options).map_err(|error| error.to_string())?;
     let located = |diagnostics| {
@@ -84,6 +82,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         export.write(summary.to_json().as_bytes())?;
     }
     Ok(summary.exit_code)
+}
+
+/// What is laid over a plan: an overlay, a base URL, and the process environment.
+pub(crate) fn options(env: Option<&str>, base_url: Option<String>) -> Options {
+    // A variable that is not UTF-8 cannot stand in a plan.
+    let utf8 = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Options {
+        env: env.map(str::to_owned),
+        base_url,
+        environment: env::vars_os().filter_map(utf8).collect(),
+        ..Options::default()
+    }
 }
 
 /// Another one each run; nothing secret depends on it.

@@ -1,0 +1,134 @@
+//! `loadr-fast validate`: every mistake in plans, in one pass, without running them.
+
+use std::fmt::Write;
+use std::io::{Write as _, stdout};
+use std::path::Path;
+
+use loadr_config::{Diagnostic, Failure};
+use loadr_engine::LoadedPlugins;
+use serde_json::{Value, json};
+
+use crate::cli::{Format, ValidateArgs};
+use crate::run::options;
+
+/// What is wrong, or odd, in one plan.
+struct Findings {
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// Checks every file; the exit code is 1 when any has an error.
+pub(crate) fn validate(args: &ValidateArgs) -> u8 {
+    let mut out = String::new();
+    let mut reports = Vec::new();
+    let mut all_sound = true;
+    for file in &args.files {
+        let findings = check(file, args.env.as_deref());
+        all_sound &= findings.errors.is_empty();
+        match args.format {
+            // Writing to a String cannot fail.
+            Format::Text => drop(write_text(&mut out, file, &findings)),
+            Format::Json => reports.push(report(file, &findings)),
+        }
+    }
+    if args.format == Format::Json {
+        out = format!("{:#}\n", Value::Array(reports));
+    }
+    // A reader that has gone away is no error of the plan.
+    let _ = stdout().write_all(out.as_bytes());
+    u8::from(!all_sound)
+}
+
+fn check(file: &Path, env: Option<&str>) -> Findings {
+    match loadr_config::load(file, &options(env, None)) {
+        Err(Failure { diagnostics, .. }) => Findings {
+            errors: diagnostics,
+            warnings: Vec::new(),
+        },
+        Ok(compiled) => Findings {
+            errors: LoadedPlugins::load(&compiled.program)
+                .err()
+                .unwrap_or_default(),
+            warnings: compiled.warnings,
+        },
+    }
+}
+
+fn write_text(out: &mut String, file: &Path, findings: &Findings) -> std::fmt::Result {
+    let Findings { errors, warnings } = findings;
+    let name = file.display();
+    // Only to show the lines in question; a file that cannot be read is an error already.
+    let text = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    for (severity, diagnostic) in errors
+        .iter()
+        .map(|d| ("error", d))
+        .chain(warnings.iter().map(|d| ("warning", d)))
+    {
+        let space = if diagnostic.line > 0 { "" } else { " " };
+        let mut said = diagnostic.to_string();
+        let help = said.find("\n  help: ").map(|at| said.split_off(at));
+        writeln!(out, "{severity}: {name}:{space}{said}")?;
+        let line = usize::try_from(diagnostic.line).unwrap_or(0).checked_sub(1);
+        if let Some(source) = line.and_then(|line| lines.get(line)) {
+            source_line(out, source, diagnostic)?;
+        }
+        if let Some(help) = help {
+            writeln!(out, "{}", help.trim_start_matches('\n'))?;
+        }
+    }
+    match (errors.len(), warnings.len()) {
+        (0, 0) => writeln!(out, "{name}: sound"),
+        (0, w) => writeln!(out, "{name}: sound, {w} warning{}", plural(w)),
+        (e, 0) => writeln!(out, "{name}: {e} error{}", plural(e)),
+        (e, w) => writeln!(
+            out,
+            "{name}: {e} error{}, {w} warning{}",
+            plural(e),
+            plural(w)
+        ),
+    }
+}
+
+/// The line in question with a caret under the place, both cut to what a terminal shows.
+fn source_line(out: &mut String, source: &str, diagnostic: &Diagnostic) -> std::fmt::Result {
+    const WIDTH: usize = 100;
+    let column = usize::try_from(diagnostic.column).unwrap_or(1).max(1) - 1;
+    let from = column.saturating_sub(WIDTH * 3 / 4);
+    // A tab or a control character is as wide as a space here, so that the caret stands right.
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let shown: String = source.chars().skip(from).take(WIDTH).map(plain).collect();
+    let number = diagnostic.line.to_string();
+    writeln!(out, "  {number} | {shown}")?;
+    writeln!(
+        out,
+        "  {:width$} | {:indent$}^",
+        "",
+        "",
+        width = number.len(),
+        indent = column - from
+    )
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn report(file: &Path, findings: &Findings) -> Value {
+    let list = |diagnostics: &[Diagnostic]| -> Vec<Value> {
+        let one = |d: &Diagnostic| {
+            json!({
+                "path": d.path, "line": d.line, "column": d.column,
+                "message": d.message, "help": d.help,
+            })
+        };
+        diagnostics.iter().map(one).collect()
+    };
+    json!({
+        "file": file.display().to_string(),
+        "valid": findings.errors.is_empty(),
+        "errors": list(&findings.errors),
+        "warnings": list(&findings.warnings),
+    })
+}
