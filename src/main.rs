@@ -6,6 +6,7 @@ mod progress;
 mod run;
 mod signals;
 
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
+            // Who reads it may be gone; the exit code still tells.
+            let _ = writeln!(stderr(), "error: {error}");
             ExitCode::from(1)
         }
     }

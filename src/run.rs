@@ -1,7 +1,7 @@
 //! `loadr-fast run`: the plan, the target, the engine, the summary.
 
 use std::env;
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .to_string()
     };
     for warning in compiled.warnings {
-        eprintln!("warning: {}", located(vec![warning]));
+        let _ = writeln!(stderr(), "warning: {}", located(vec![warning]));
     }
     let program = Arc::new(compiled.program);
     let plugins = Arc::new(LoadedPlugins::load(&program).map_err(located)?);
@@ -71,9 +71,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     let summary = Summary::new(&outcome);
     if args.quiet {
         for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
-            eprintln!(
+            let _ = writeln!(
+                stderr(),
                 "threshold failed: {}: {}",
-                threshold.metric, threshold.expression
+                threshold.metric,
+                threshold.expression
             );
         }
     } else {
