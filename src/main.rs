@@ -7,6 +7,7 @@ mod run;
 mod signals;
 mod validate;
 
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error}");
+            // Who reads it may be gone; the exit code still tells.
+            let _ = writeln!(stderr(), "error: {error}");
             ExitCode::from(1)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{Write, stdout};
+use std::io::{Write, stderr, stdout};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .to_string()
     };
     for warning in compiled.warnings {
-        eprintln!("warning: {}", located(vec![warning]));
+        let _ = writeln!(stderr(), "warning: {}", located(vec![warning]));
     }
     let program = Arc::new(compiled.program);
     let plugins = Arc::new(LoadedPlugins::load(&program).map_err(located)?);
@@ -69,9 +69,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     let summary = Summary::new(&outcome);
     if args.quiet {
         for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
-            eprintln!(
+            let _ = writeln!(
+                stderr(),
                 "threshold failed: {}: {}",
-                threshold.metric, threshold.expression
+                threshold.metric,
+                threshold.expression
             );
         }
     } else {

@@ -1,6 +1,6 @@
 //! Ctrl-C: the first ends the run gracefully, with its summary; the second stops at once.
 
-use std::io;
+use std::io::{self, Write, stderr};
 use std::thread;
 
 use loadr_engine::{Control, StopReason};
@@ -22,8 +22,12 @@ pub(crate) fn watch(control: Control) -> io::Result<()> {
                     std::process::exit(INTERRUPTED);
                 }
                 asked = true;
-                eprintln!("\nstopping: iterations in flight may finish; once more stops at once");
                 control.stop(StopReason::Interrupted);
+                // After it, and without a panic: the same Ctrl-C has ended a `| tee` that read standard error.
+                let _ = writeln!(
+                    stderr(),
+                    "\nstopping: iterations in flight may finish; once more stops at once"
+                );
             }
         })?;
     Ok(())

@@ -230,6 +230,15 @@ fn a_limit_on_open_files_that_is_too_low_is_named_with_the_command_that_mends_it
     assert!(!message.contains("panicked"), "{message}");
 }
 
+#[test]
+fn too_few_open_files_for_the_shards_are_named_and_nothing_hangs() {
+    let output = quickstart_under("ulimit -n 340 && exec \"$@\" --cores 60 --oversubscribe");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_says(&message, &["60 cores", "ulimit -n"]);
+    assert!(!message.contains("panicked"), "{message}");
+}
+
 /// A seccomp filter that answers io_uring_setup with an error number, then runs the command: as a container's
 /// default profile does. In Perl, because that is part of every Debian and needs no privilege.
 const WITHOUT_IO_URING: &str = r#"

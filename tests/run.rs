@@ -496,3 +496,86 @@ fn every_example_plan_runs_against_the_embedded_target() {
     }
     assert!(plans >= 2);
 }
+
+#[test]
+fn an_interrupt_works_when_nobody_reads_standard_error_any_more() {
+    let target = target();
+    let base = format!("http://{}", target.address());
+    let text = plan(
+        &base,
+        &executor("{ executor: constant-vus, vus: 4, duration: 10m }"),
+        "      - request: { url: / }\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.yaml");
+    std::fs::write(&path, text).unwrap();
+    let mut child = loadr()
+        .args(["run", "--cores", "1"])
+        .arg(&path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(|| target.requests() > 100);
+    // As with `2>&1 | tee log`, where the same Ctrl-C ends tee.
+    drop((child.stdout.take(), child.stderr.take()));
+    interrupt(child.id());
+    let mut status = None;
+    wait_until(|| {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(130));
+}
+
+#[test]
+fn a_summary_goes_through_a_link_and_to_standard_output_without_replacing_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("real.json"), "old").unwrap();
+    std::os::unix::fs::symlink(at("real.json"), at("link.json")).unwrap();
+    let quickstart = |export: &std::path::Path, stdout: std::fs::File| {
+        let status = loadr()
+            .args(["run", "--embedded-target", "--quiet", "--duration", "200ms"])
+            .arg("--summary-export")
+            .args([export, &repository("examples/quickstart.yaml")])
+            .stdout(stdout)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(0));
+    };
+    let is_summary = |name: &str| {
+        let text = std::fs::read(at(name)).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&text).unwrap()["name"] == "quickstart"
+    };
+    quickstart(
+        &at("link.json"),
+        std::fs::File::create(at("out.txt")).unwrap(),
+    );
+    assert!(at("link.json").is_symlink() && is_summary("real.json"));
+    // What /dev/stdout leads to: a fault here must not cost the machine that link.
+    quickstart(
+        std::path::Path::new("/proc/self/fd/1"),
+        std::fs::File::create(at("out.json")).unwrap(),
+    );
+    assert!(is_summary("out.json"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+#[test]
+fn connections_that_end_all_at_once_are_all_replaced() {
+    let target = target();
+    let base = format!("http://{}", target.address());
+    let text = plan(
+        &base,
+        &executor("{ executor: per-vu-iterations, vus: 1000, iterations: 5 }"),
+        "      - request: { url: /close }\n",
+    );
+    let run = run_plan(&text, &["--cores", "1"]);
+    assert_eq!(
+        (run.count("http_reqs"), run.failed()),
+        (5000, 0),
+        "{:#}",
+        run.summary["errors"]
+    );
+}

@@ -56,6 +56,12 @@ impl Control {
         self.changed();
     }
 
+    /// Ends the run because a shard broke off; the shard's own error says why.
+    pub(crate) fn break_off(&self) {
+        self.0.stop.store(true, Ordering::Release);
+        self.changed();
+    }
+
     /// Why the run was stopped, if it was.
     #[must_use]
     pub fn reason(&self) -> Option<StopReason> {

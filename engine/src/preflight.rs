@@ -15,6 +15,11 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the executor's own rings may lock, in bytes.
 const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
+/// What a shard opens for its executor and its ring (six of them), with room for what opens and closes.
+const FILES_OF_SHARD: u64 = 8;
+/// What else the process has open: about ten, and the files of sysfs that say where a core is.
+const FILES_OF_PROCESS: u64 = 64;
+
 /// Makes sure that this machine can run so many shards of the program.
 ///
 /// # Errors
@@ -37,14 +42,16 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
         .iter()
         .map(|s| u64::from(vus(&s.executor)))
         .sum();
-    let sockets = users * program.origins.len().max(1) as u64 / shards.max(1) as u64 * 5 / 4 + 128;
+    let connections = (users * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
+    let table = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX)).sockets;
+    let sockets = u64::from(table).max(FILES_OF_PROCESS + FILES_OF_SHARD * shards as u64);
     let (files, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|error| format!("cannot read the limit on open files: {error}"))?;
     if files < sockets {
         if hard < sockets {
             return Err(format!(
-                "{users} virtual users need {sockets} sockets a shard, and {hard} open files are allowed: raise \
-                 the limit with `ulimit -n {sockets}`"
+                "{users} virtual users on {shards} cores need {sockets} open files, and {hard} are allowed: raise the \
+                 limit with `ulimit -n {sockets}`"
             ));
         }
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)

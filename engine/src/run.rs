@@ -82,7 +82,7 @@ pub fn run(
             seed: spec.seed.wrapping_add(index as u64),
             messages: messages.clone(),
             empty,
-            start: Arc::clone(&line),
+            start: StartLine::place(&line, control),
         };
         let spawned = LocalExecutorBuilder::new(Placement::Fixed(core))
             .name(&format!("shard-{index}"))
@@ -92,7 +92,6 @@ pub fn run(
         match spawned {
             Ok(handle) => handles.push(handle),
             Err(error) => {
-                line.ready_of_missing();
                 broken.get_or_insert(format!("cannot start a shard on core {core}: {error}"));
             }
         }
@@ -161,15 +160,14 @@ impl StartLine {
         }
     }
 
-    /// A shard is ready, or (`ok` false) never will be. Waits for all; the common start, or `None` when one failed.
-    pub(crate) fn ready(&self, ok: bool) -> Option<u64> {
-        self.arrive(ok);
-        self.wait_start()
-    }
-
-    /// A shard could not even be started.
-    fn ready_of_missing(&self) {
-        self.arrive(false);
+    /// One of the places on the line.
+    fn place(line: &Arc<Self>, control: &Control) -> Place {
+        Place {
+            line: Arc::clone(line),
+            control: control.clone(),
+            has_arrived: false,
+            has_ended: false,
+        }
     }
 
     fn arrive(&self, ok: bool) {
@@ -192,6 +190,39 @@ impl StartLine {
     }
 }
 
+/// A shard's place on the start line, from before its thread is made until it ends. A shard that cannot be started,
+/// panics or breaks off drops it, and is neither waited for nor run on without.
+pub(crate) struct Place {
+    line: Arc<StartLine>,
+    control: Control,
+    has_arrived: bool,
+    has_ended: bool,
+}
+
+impl Place {
+    /// The shard is ready, or (`ok` false) never will be. Waits for all; the common start, or `None` when one failed.
+    pub(crate) fn ready(&mut self, ok: bool) -> Option<u64> {
+        self.has_arrived = true;
+        self.line.arrive(ok);
+        self.line.wait_start()
+    }
+
+    /// The shard has done all that it had to.
+    pub(crate) fn ended(&mut self) {
+        self.has_ended = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.has_arrived {
+            self.line.arrive(false);
+        } else if !self.has_ended {
+            self.control.break_off();
+        }
+    }
+}
+
 impl std::fmt::Display for RunError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -210,3 +241,35 @@ impl std::fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_lost_before_the_start_fails_the_start_and_after_it_ends_the_run() {
+        let control = Control::new(1);
+        let line = Arc::new(StartLine::new(2));
+        let (mut first, second) = (
+            StartLine::place(&line, &control),
+            StartLine::place(&line, &control),
+        );
+        drop(second);
+        assert_eq!(first.ready(true), None);
+        assert!(!control.is_stopped());
+
+        let line = Arc::new(StartLine::new(1));
+        let mut place = StartLine::place(&line, &control);
+        assert!(place.ready(true).is_some());
+        drop(place);
+        assert!(control.is_stopped());
+
+        let control = Control::new(1);
+        let line = Arc::new(StartLine::new(1));
+        let mut place = StartLine::place(&line, &control);
+        assert!(place.ready(true).is_some());
+        place.ended();
+        drop(place);
+        assert!(!control.is_stopped());
+    }
+}

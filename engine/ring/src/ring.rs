@@ -18,7 +18,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use socket2::{Domain, Protocol, SockAddr, Socket as OsSocket, Type};
 
 use crate::arena::{Arena, CHUNK_BYTES, Staged};
-use crate::buffers::{Buffers, NO_BUFFER};
+use crate::buffers::{BUFFERS_MAX, Buffers, NO_BUFFER};
 use crate::clock::now_ns;
 use crate::setup::{Settings, SetupError, Uring, build};
 use crate::socket::{Listener, Slot, Socket, State};
@@ -35,6 +35,8 @@ mod op {
     pub(super) const WAKE: u8 = 8;
 }
 
+/// The most bytes of one send: the kernel's own limit is a little below 2 GiB, and its lengths are signed.
+const SEND_BYTES_MAX: usize = 1 << 30;
 /// The one group of provided buffers.
 const BUFFER_GROUP: u16 = 0;
 
@@ -139,7 +141,7 @@ impl Ring {
         ring.submitter()
             .register_files_sparse(settings.sockets)
             .map_err(|e| SetupError::new("cannot register a table of sockets", e))?;
-        let buffers = Buffers::new(settings.buffers);
+        let buffers = Buffers::new(settings.buffers.min(BUFFERS_MAX).next_power_of_two());
         // SAFETY: the address is that of `count` entries which are freed only after the ring is closed.
         unsafe {
             ring.submitter()
@@ -182,7 +184,14 @@ impl Ring {
     ///
     /// # Errors
     /// The system's, when there is no socket, descriptor or slot to be had.
+    ///
+    /// # Panics
+    /// On a ring that listens: the kernel chooses the slots of accepted sockets from the same table.
     pub fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> io::Result<Slot> {
+        assert!(
+            self.listeners.is_empty(),
+            "a ring listens or connects, not both"
+        );
         let index = self
             .free
             .pop()
@@ -232,11 +241,18 @@ impl Ring {
     ///
     /// # Errors
     /// The system's, when the address cannot be bound.
+    ///
+    /// # Panics
+    /// On a ring that connects, as [`Ring::connect`] does on one that listens.
     pub fn listen(
         &mut self,
         address: SocketAddr,
         shared_port: bool,
     ) -> io::Result<(Listener, SocketAddr)> {
+        assert!(
+            self.free.len() == self.sockets.len(),
+            "a ring listens or connects, not both"
+        );
         let socket = OsSocket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -297,8 +313,8 @@ impl Ring {
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(data);
         self.staged.push(slot);
-        // The pointer stays good until the kernel has taken the entry: the arena is cleared only when the queue is
-        // empty. With MSG_DONTWAIT the kernel does not keep it past that.
+        // The pointer stays good until the kernel has taken the entry: the arena is cleared only when a turn has handed
+        // over all that was queued before it. With MSG_DONTWAIT the kernel does not keep it past that.
         self.push(&entry);
         Ok(())
     }
@@ -314,7 +330,8 @@ impl Ring {
         let entry = opcode::Send::new(
             Fixed(rest.slot.0),
             rest.bytes.as_ptr(),
-            u32::try_from(rest.bytes.len()).unwrap_or(u32::MAX),
+            // More than the kernel sends at once is a short send, and its rest follows.
+            rest.bytes.len().min(SEND_BYTES_MAX) as u32,
         )
         .flags(libc::MSG_WAITALL)
         .build()
@@ -483,8 +500,10 @@ impl Ring {
             assert!(is_passing(&error), "io_uring_enter: {error}");
         }
         self.reaped_ns = now_ns();
+        // Asked before reaping, which can queue entries of its own.
+        let is_taken = self.ring.submission().is_empty();
         self.reap(&mut on_event);
-        if self.ring.submission().is_empty() {
+        if is_taken {
             for slot in self.staged.drain(..) {
                 let socket = &mut self.sockets[slot.at()];
                 // A rest that was left over is still going out.

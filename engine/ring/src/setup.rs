@@ -22,8 +22,9 @@ impl Settings {
     #[must_use]
     pub fn for_connections(connections: u32) -> Self {
         let buffers = connections.clamp(256, u32::from(BUFFERS_MAX)) as u16;
-        // Some slots beside the connections: a closed socket keeps its slot until the kernel has answered.
-        let spare = connections / 4 + 64;
+        // A closed socket keeps its slot until the kernel has answered, which is in the next turn. A server may close
+        // all of them in one, and each is to be replaced at once.
+        let spare = connections.saturating_add(64);
         Self {
             sockets: connections.saturating_add(spare),
             buffers: buffers.next_power_of_two(),

@@ -247,3 +247,52 @@ fn a_ring_that_is_full_of_sockets_says_so_and_goes_on() {
     });
     drop(listener);
 }
+
+#[test]
+fn a_rest_of_one_socket_does_not_make_another_look_busy() {
+    let (listener, address) = listener();
+    let mut ring = ring();
+    let (stuck, quick) = (connect(&mut ring, address), connect(&mut ring, address));
+    let _peers = [listener.accept().unwrap(), listener.accept().unwrap()];
+    // Nobody reads: sooner or later the buffers of one are full, and a rest is left over in that very turn.
+    let bytes = vec![7; 60_000];
+    for _ in 0..10_000 {
+        ring.send(stuck, &bytes).unwrap();
+        ring.send(quick, b"x").unwrap();
+        ring.turn(Some(0), |_| {});
+        assert!(!ring.is_sending(quick));
+        if ring.is_sending(stuck) {
+            return;
+        }
+    }
+    panic!("no send was short");
+}
+
+#[test]
+fn every_connection_of_a_full_ring_can_be_replaced_in_one_turn() {
+    let (listener, address) = listener();
+    // Fewer than a listener of the standard library keeps waiting.
+    let connections = 100;
+    let mut ring = Ring::new(&Settings::for_connections(connections)).unwrap();
+    let accepting = thread::spawn(move || {
+        let all = 2 * connections as usize;
+        listener.incoming().take(all).collect::<Vec<_>>()
+    });
+    let mut slots: Vec<Slot> = (0..connections)
+        .map(|_| connect(&mut ring, address))
+        .collect();
+    // As when a server closes them all at once: each is closed, and its place taken by a new one at once.
+    for slot in &mut slots {
+        ring.close(*slot);
+        *slot = ring.connect(address, None).unwrap();
+    }
+    let mut connected = 0;
+    turn_until(&mut ring, |_, events| {
+        connected += events
+            .iter()
+            .filter(|e| matches!(e, Event::Connected(_)))
+            .count();
+        connected == slots.len()
+    });
+    accepting.join().unwrap();
+}

@@ -6,7 +6,7 @@
 use httparse::Header;
 
 use super::body::Chunked;
-use super::head::{self, Framing, Head, header_space};
+use super::head::{self, Framing, HEAD_BYTES_MAX, Head, header_space};
 use crate::error_kind::ErrorKind;
 
 /// A whole response, borrowed from wherever its bytes lie.
@@ -162,6 +162,12 @@ impl Reader {
         while matches!(self.stage, Stage::Head) {
             let before = self.head_bytes.len();
             self.head_bytes.extend_from_slice(&run[at..]);
+            // A head ends with a line: without a new one, parsing again would only cost, quadratically for a head that
+            // comes byte by byte.
+            if before > 0 && self.head_bytes.len() <= HEAD_BYTES_MAX && !run[at..].contains(&b'\n')
+            {
+                return Ok((Advance::More, None));
+            }
             let mut space = header_space();
             let parsed = head::parse(&self.head_bytes, &mut space, wanted.to_head_request)?;
             let Some((head, _)) = parsed else {
@@ -347,6 +353,26 @@ mod tests {
             let single: Vec<&[u8]> = whole.chunks(1).collect();
             assert_eq!(read(&single, &WANTED).unwrap(), Some(expected));
         }
+    }
+
+    #[test]
+    fn a_long_head_that_comes_byte_by_byte_is_not_parsed_at_every_byte() {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n",
+            "y".repeat(HEAD_BYTES_MAX - 100)
+        );
+        let began = std::time::Instant::now();
+        let runs: Vec<&[u8]> = head.as_bytes().chunks(1).collect();
+        assert!(read(&runs, &WANTED).unwrap().is_some());
+        println!("{:?}", began.elapsed());
+        assert!(began.elapsed() < std::time::Duration::from_millis(100));
+        let endless = [
+            b"HTTP/1.1 200 OK\r\nX: ".as_slice(),
+            &[b'y'; HEAD_BYTES_MAX],
+        ]
+        .concat();
+        let runs: Vec<&[u8]> = endless.chunks(1).collect();
+        assert_eq!(read(&runs, &WANTED), Err(ErrorKind::HeaderLimit));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::clock::{now_ns, thread_cpu_ns};
 use crate::control::Control;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
+use crate::run::Place;
 
 /// The longest wait: glommio's own side of the executor must be looked at now and then.
 const WAIT_NS_MAX: u64 = 10_000_000;
@@ -37,8 +38,8 @@ pub(crate) struct ShardSpec {
     pub(crate) messages: Sender<ShardMessage>,
     /// Records that come back empty.
     pub(crate) empty: Receiver<Box<Record>>,
-    /// Every shard waits here when it is ready, and gets the common start.
-    pub(crate) start: Arc<crate::run::StartLine>,
+    /// Where it waits for the others when it is ready, and gets the common start.
+    pub(crate) start: Place,
 }
 
 /// A scenario's next change on this shard.
@@ -52,14 +53,20 @@ struct Change {
 ///
 /// # Errors
 /// What could not be set up, for people.
-pub(crate) async fn run(spec: ShardSpec) -> Result<(), String> {
+pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
     let prepared = prepare(&spec);
     // Whatever happened, the others must not wait for this shard.
     let start_ns = spec.start.ready(prepared.is_ok());
     let (shard, ring_ready) = match (prepared, start_ns) {
         (Ok(shard), Some(start_ns)) => (shard, start_ns),
-        (Err(error), _) => return Err(error),
-        (Ok(_), None) => return Ok(()),
+        (Err(error), _) => {
+            spec.start.ended();
+            return Err(error);
+        }
+        (Ok(_), None) => {
+            spec.start.ended();
+            return Ok(());
+        }
     };
     Driver::new(spec, shard, ring_ready).drive().await;
     Ok(())
@@ -122,7 +129,7 @@ impl Driver {
             .iter()
             .map(|s| {
                 Some(Change {
-                    at_ns: start_ns + nanos(s.start_time),
+                    at_ns: start_ns.saturating_add(nanos(s.start_time)),
                     to: Phase::Running,
                 })
             })
@@ -184,6 +191,7 @@ impl Driver {
             glommio::executor().yield_now().await;
         }
         self.hand_over(now_ns(), true);
+        self.spec.start.ended();
         // Lets the kernel close what the users left.
         shard.ring.borrow_mut().turn_until(0, |_| ());
     }
@@ -234,7 +242,7 @@ impl Driver {
                 self.spawn_users(id);
                 // By the plan's clock, not by when this shard came to it.
                 Some(Change {
-                    at_ns: change.at_ns + nanos(end),
+                    at_ns: change.at_ns.saturating_add(nanos(end)),
                     to: Phase::Draining,
                 })
             }

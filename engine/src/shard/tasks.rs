@@ -18,7 +18,8 @@ pub(crate) mod signal {
     pub(crate) const ENDED: u8 = 4;
     /// A sleep is over.
     pub(crate) const SLEPT: u8 = 8;
-    /// The request's time is up.
+    /// The request's time is up. Stays until the deadline is cleared: whoever sees it beside something better may
+    /// leave it to the next wait.
     pub(crate) const TIMEOUT: u8 = 16;
     /// The scenario is cancelled. Stays.
     pub(crate) const CANCEL: u8 = 32;
@@ -84,13 +85,13 @@ impl Tasks {
         self.entries[task.0 as usize].signals &= !(RECEIVED | CONNECTED | ENDED | DRAINED);
     }
 
-    /// Ready with the signals of `mask` that are set; they are cleared, but for `CANCEL`.
+    /// Ready with the signals of `mask` that are set; they are cleared, but for those that stay.
     #[inline]
     pub(crate) fn poll(&mut self, task: TaskId, mask: u8, cx: &Context<'_>) -> Poll<u8> {
         let entry = &mut self.entries[task.0 as usize];
         let got = entry.signals & mask;
         if got != 0 {
-            entry.signals &= !got | signal::CANCEL;
+            entry.signals &= !got | signal::CANCEL | signal::TIMEOUT;
             return Poll::Ready(got);
         }
         match &entry.waker {
@@ -188,6 +189,11 @@ mod tests {
         assert_eq!(take(&mut tasks, task), 0);
         tasks.fire(1029, |_| ());
         assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
+        // It holds for every further wait of the request, and for none of the next.
+        assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
+        tasks.clear_deadline(task);
+        tasks.set_deadline(task, 5000);
+        assert_eq!(take(&mut tasks, task), 0);
     }
 
     #[test]
@@ -198,6 +204,7 @@ mod tests {
         tasks.set_deadline(task, 50);
         tasks.fire(50, |_| ());
         assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
+        tasks.clear_deadline(task);
         tasks.set_deadline(task, 80);
         tasks.clear_deadline(task);
         tasks.fire(1000, |_| ());

@@ -207,10 +207,10 @@ impl Vu {
         let (slot, used, begun_ns) = match self.reusable(request.origin) {
             Some((slot, used)) => (slot, used, start_ns),
             None => {
-                let slot = self.connect(request.origin).await?;
+                let slot = self.connect(request.origin).await;
                 let connected_ns = now_ns();
                 sample.connecting = connected_ns.saturating_sub(start_ns);
-                (slot, 0, connected_ns)
+                (slot?, 0, connected_ns)
             }
         };
         sample.sent_bytes += self.send(id, slot).await? as u64;
@@ -390,11 +390,12 @@ impl Vu {
                 let errno = shard.errno(slot);
                 return Err(Broken::Failed(ErrorKind::of_connect(errno), errno));
             }
-            if signals & signal::CONNECTED != 0 {
-                return Ok(slot);
-            }
+            // Before the good news: a connection that came with the end of the time has none left for a request.
             if signals & signal::TIMEOUT != 0 {
                 return Err(Broken::Failed(ErrorKind::ConnectTimeout, 0));
+            }
+            if signals & signal::CONNECTED != 0 {
+                return Ok(slot);
             }
         }
     }
@@ -451,11 +452,11 @@ impl Vu {
             if self.shard.ring.borrow().has_ended(slot) {
                 return Err(Broken::Stale);
             }
-            if signals & signal::DRAINED != 0 {
-                return Ok(());
-            }
             if signals & signal::TIMEOUT != 0 {
                 return Err(Broken::Failed(ErrorKind::Timeout, 0));
+            }
+            if signals & signal::DRAINED != 0 {
+                return Ok(());
             }
         }
     }
