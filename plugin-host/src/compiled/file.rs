@@ -44,10 +44,6 @@ pub(super) fn map(engine: &Engine, path: &Path, secret: &Secret, key: &Key) -> O
     // Their keyed code says that a loadr-fast of this user wrote them, and the only caller of `keep` passes what
     // `serialize` gave; the key says that it did so for this engine. `genuine` made sure that nobody but this user and
     // root can write to the file, and we never write to one in place: it is replaced by a rename.
-    #[expect(
-        unsafe_code,
-        reason = "see the safety comment and the head of compiled/mod.rs"
-    )]
     let component = unsafe { Component::deserialize_file(engine, opened) };
     component.ok()
 }

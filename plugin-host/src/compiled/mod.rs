@@ -14,6 +14,7 @@
 //!
 //! [`file`] knows the format and holds the `unsafe`, [`secret`] the secret.
 
+#[expect(unsafe_code, reason = "mapping machine code; see the rules above")]
 mod file;
 mod secret;
 
