@@ -21,6 +21,9 @@ pub(crate) enum Command {
     /// Check plans without running them: every mistake in one pass.
     #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArgs),
+    /// Install, inspect, call and measure plugins.
+    #[command(arg_required_else_help = true)]
+    Plugin(crate::plugin::PluginArgs),
 }
 
 const VALIDATE_HELP: &str = "\
@@ -44,6 +47,9 @@ pub(crate) struct ValidateArgs {
     /// Check with the overlay of this name (`env.<NAME>`) laid over.
     #[arg(short = 'e', long = "env", value_name = "NAME")]
     pub(crate) env: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) plugins: crate::plugin::Directory,
 }
 
 /// How findings are printed.
@@ -101,4 +107,7 @@ pub(crate) struct RunArgs {
     /// Start the built-in target on a free loopback port and point the plan's `base_url` at it.
     #[arg(long)]
     pub(crate) embedded_target: bool,
+
+    #[command(flatten)]
+    pub(crate) plugins: crate::plugin::Directory,
 }

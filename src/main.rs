@@ -2,6 +2,7 @@
 
 mod cli;
 mod export;
+mod plugin;
 mod progress;
 mod run;
 mod signals;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
+        cli::Command::Plugin(args) => plugin::run(&args),
     };
     match result {
         Ok(code) => ExitCode::from(code),

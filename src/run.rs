@@ -45,7 +45,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         let _ = writeln!(stderr(), "warning: {}", located(vec![warning]));
     }
     let program = Arc::new(compiled.program);
-    let plugins = Arc::new(LoadedPlugins::load(&program).map_err(located)?);
+    let sources = args.plugins.sources();
+    let plugins = Arc::new(LoadedPlugins::load(&program, &sources).map_err(located)?);
+    for warning in plugins.warnings() {
+        eprintln!("warning: {warning}");
+    }
     let export = args
         .summary_export
         .as_deref()

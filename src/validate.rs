@@ -5,7 +5,7 @@ use std::io::{Write as _, stdout};
 use std::path::Path;
 
 use loadr_config::{Diagnostic, Failure};
-use loadr_engine::LoadedPlugins;
+use loadr_engine::{LoadedPlugins, PluginSources};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, ValidateArgs};
@@ -21,9 +21,10 @@ struct Findings {
 pub(crate) fn validate(args: &ValidateArgs) -> u8 {
     let mut out = String::new();
     let mut reports = Vec::new();
+    let sources = args.plugins.sources();
     let mut all_sound = true;
     for file in &args.files {
-        let findings = check(file, args.env.as_deref());
+        let findings = check(file, args.env.as_deref(), &sources);
         all_sound &= findings.errors.is_empty();
         match args.format {
             // Writing to a String cannot fail.
@@ -39,14 +40,14 @@ pub(crate) fn validate(args: &ValidateArgs) -> u8 {
     u8::from(!all_sound)
 }
 
-fn check(file: &Path, env: Option<&str>) -> Findings {
+fn check(file: &Path, env: Option<&str>, sources: &PluginSources) -> Findings {
     match loadr_config::load(file, &options(env, None)) {
         Err(Failure { diagnostics, .. }) => Findings {
             errors: diagnostics,
             warnings: Vec::new(),
         },
         Ok(compiled) => Findings {
-            errors: LoadedPlugins::load(&compiled.program)
+            errors: LoadedPlugins::load(&compiled.program, sources)
                 .err()
                 .unwrap_or_default(),
             warnings: compiled.warnings,

@@ -189,10 +189,7 @@ impl Report {
 }
 
 /// The help `did you mean …?` when one of `names` is close to `wrong`.
-pub(crate) fn did_you_mean<'a>(
-    wrong: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let wrong_lower = wrong.to_lowercase();
     // A key far longer than any name is no slip, and distance costs the product of the lengths.
     if wrong_lower.len() > 64 {

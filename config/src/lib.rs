@@ -60,7 +60,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use diagnostic::Report;
-pub use diagnostic::{Diagnostic, Failure};
+pub use diagnostic::{Diagnostic, Failure, did_you_mean};
 pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};
 pub use program::*;
 pub use units::{MAX_DURATION, parse_duration, parse_size};

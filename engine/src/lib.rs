@@ -22,7 +22,7 @@ pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, Trend};
-pub use plugins::LoadedPlugins;
+pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{Summary, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run};
 pub use thresholds::ThresholdResult;

@@ -1,9 +1,11 @@
 //! The plan's plugins, loaded and held against what the plan asks of them.
 
-use std::path::Path;
+use std::time::{Duration, Instant};
 
-use loadr_config::{CallSiteId, Diagnostic, Location, PluginId, PluginKind, Program};
-use loadr_plugin_host::{Host, Instance, Limits, Plugin, Reads};
+use loadr_config::{
+    CallSiteId, Diagnostic, Location, PluginId, PluginKind, PluginUse, Program, did_you_mean,
+};
+use loadr_plugin_host::{Cache, Host, Instance, Limits, Plugin, Reads, Store, StoreError};
 use serde_json::{Map, Value};
 
 /// Every plugin of a plan, ready to be instantiated by each shard.
@@ -11,20 +13,33 @@ pub struct LoadedPlugins {
     plugins: Vec<(Plugin, Limits)>,
     /// By [`CallSiteId`]: the configuration as the plugin gets it, serialised once.
     configs: Vec<String>,
+    warnings: Vec<String>,
     /// Ticks the deadlines while any plugin lives.
     _host: Option<Host>,
 }
 
+/// Where plugins come from that a plan lists.
+pub struct PluginSources {
+    /// Where those without a `path:` are installed; none where no directory is known.
+    pub store: Option<Store>,
+    /// Where the machine code of those with a `path:` is kept.
+    pub cache: Cache,
+}
+
+/// How long it must take to make a plugin ready before it is worth a word that the next run has to do so again.
+const SLOW: Duration = Duration::from_millis(500);
+
 impl LoadedPlugins {
-    /// Loads the program's plugins from their files.
+    /// Loads the program's plugins from their files or from where they are installed.
     ///
     /// # Errors
     /// Everything that is wrong, each where the plan says it.
-    pub fn load(program: &Program) -> Result<Self, Vec<Diagnostic>> {
+    pub fn load(program: &Program, sources: &PluginSources) -> Result<Self, Vec<Diagnostic>> {
         if program.plugins.is_empty() {
             return Ok(Self {
                 plugins: Vec::new(),
                 configs: Vec::new(),
+                warnings: Vec::new(),
                 _host: None,
             });
         }
@@ -37,16 +52,10 @@ impl LoadedPlugins {
         })?;
         let mut problems = Vec::new();
         let mut loaded = Vec::new();
+        let mut warnings = Vec::new();
         for used in &program.plugins {
-            let Some(path) = &used.path else {
-                problems.push(diagnostic(
-                    &used.location,
-                    format!("plugin `{}` has no path", used.name),
-                    Some("give `path:` with its .wasm file or package directory".to_owned()),
-                ));
-                continue;
-            };
-            match host.load(Path::new(path)) {
+            let began = Instant::now();
+            match find(&host, sources, used) {
                 Ok(plugin) => {
                     let limits = Limits {
                         call_timeout: used.call_timeout,
@@ -60,12 +69,19 @@ impl LoadedPlugins {
                             None,
                         ));
                     }
+                    if let Some(note) = plugin.cache_note()
+                        && began.elapsed() > SLOW
+                    {
+                        warnings.push(format!(
+                            "plugin `{}` took {:.1} s to compile, and so it will each time, because its machine code cannot be \
+                             kept: {note}",
+                            used.name,
+                            began.elapsed().as_secs_f64()
+                        ));
+                    }
                     loaded.push((plugin, limits));
                 }
-                Err(error) => {
-                    let message = format!("plugin `{}` cannot be loaded: {error}", used.name);
-                    problems.push(diagnostic(&used.location, message, None));
-                }
+                Err((message, help)) => problems.push(diagnostic(&used.location, message, help)),
             }
         }
         if !problems.is_empty() {
@@ -106,8 +122,14 @@ impl LoadedPlugins {
         Ok(Self {
             plugins: loaded,
             configs,
+            warnings,
             _host: Some(host),
         })
+    }
+
+    /// What a person may want to know and nothing fails for.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// A shard's own instances, by [`PluginId`].
@@ -129,6 +151,43 @@ impl LoadedPlugins {
     pub(crate) fn config(&self, site: CallSiteId) -> &str {
         &self.configs[site.at()]
     }
+}
+
+/// Loads one plugin. The error is a message and what may help.
+fn find(
+    host: &Host,
+    sources: &PluginSources,
+    used: &PluginUse,
+) -> Result<Plugin, (String, Option<String>)> {
+    let name = &used.name;
+    if let Some(path) = &used.path {
+        return sources
+            .cache
+            .load(host, path)
+            .map_err(|error| (format!("plugin `{name}` cannot be loaded: {error}"), None));
+    }
+    let Some(store) = &sources.store else {
+        let message =
+            format!("plugin `{name}` has no path, and there is no directory of installed plugins");
+        return Err((
+            message,
+            Some("give `path:` with its .wasm file or package directory, or set HOME".to_owned()),
+        ));
+    };
+    store.load(host, name).map_err(|error| match &error {
+        StoreError::NotInstalled { dir, installed, .. } => {
+            let help = did_you_mean(name, installed.iter().map(String::as_str)).unwrap_or_else(|| {
+                "install it with `loadr-fast plugin install PATH`, or give `path:` with its .wasm file or package directory"
+                    .to_owned()
+            });
+            (format!("plugin `{name}` is not installed in {}", dir.display()), Some(help))
+        }
+        StoreError::Disabled(_) => (
+            format!("plugin `{name}` is disabled"),
+            Some(format!("enable it with `loadr-fast plugin enable {name}`")),
+        ),
+        _ => (format!("plugin `{name}` cannot be loaded: {error}"), None),
+    })
 }
 
 fn overlaid(under: &Map<String, Value>, over: &Map<String, Value>) -> Map<String, Value> {

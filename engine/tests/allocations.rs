@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use loadr_config::Options;
-use loadr_engine::{Control, LoadedPlugins, RunSpec, Summary};
+use loadr_engine::{Control, LoadedPlugins, PluginSources, RunSpec, Summary};
+use loadr_plugin_host::Cache;
 use loadr_target::{Settings, Target};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -34,7 +35,16 @@ fn run(base_url: &str, flow: &str, iterations: u64) -> (f64, f64) {
     let compiled =
         loadr_config::compile(&text, Path::new("plan.yaml"), &Options::default()).unwrap();
     let program = Arc::new(compiled.program);
-    let plugins = Arc::new(LoadedPlugins::load(&program).unwrap());
+    let plugins = Arc::new(
+        LoadedPlugins::load(
+            &program,
+            &PluginSources {
+                store: None,
+                cache: Cache::none(),
+            },
+        )
+        .unwrap(),
+    );
     let control = Control::new(1);
     let cores = vec![loadr_engine::cores::available()[0]];
     let before = ALLOCATOR.stats();

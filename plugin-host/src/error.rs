@@ -1,6 +1,7 @@
 //! What can go wrong: making a host, loading a plugin, calling it.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::sandbox::DeadlineReached;
@@ -126,4 +127,14 @@ pub(crate) fn short(message: &str) -> String {
         end -= 1;
     }
     line[..end].to_owned()
+}
+
+/// An error of the system without the path that `tempfile` puts around it: a path that was only for a moment says
+/// nothing to anybody.
+pub(crate) fn of_system(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|wrapped| wrapped.source());
+    let code = inner
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    code.map_or(error, io::Error::from_raw_os_error)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::{Config, Engine};
 
+use crate::compiled::{Cache, Keeping};
 use crate::error::{HostError, LoadError};
 use crate::plugin::Plugin;
 use crate::ticker::Ticker;
@@ -50,7 +51,11 @@ impl Host {
     ///
     /// One sentence that names the file, what is wrong with it, and what to do.
     pub fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
-        crate::load::load(&self.inner, path)
+        crate::load::load(&self.inner, path, &Keeping::cache(&Cache::none()))
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<HostInner> {
+        &self.inner
     }
 }
 

@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::manifest::{ReadHeaders, Reads};
 use crate::plugin::PluginInner;
 use crate::sandbox::Guest;
+use crate::sandbox::output::{Output, Printed};
 use crate::ticker::ticks;
 use crate::typed::{Check, Extract, Headers};
 
@@ -34,6 +35,7 @@ pub struct Instance {
     limits: Limits,
     timeout_ticks: u64,
     live: Option<Live>,
+    output: Option<Output>,
 }
 
 /// What is replaced after a failure.
@@ -67,7 +69,21 @@ impl Instance {
             plugin,
             limits,
             live: Some(live),
+            output: None,
         })
+    }
+
+    /// Keeps what the guest prints from now on, for [`printed`](Self::printed). As it is made, an instance drops it.
+    pub fn keep_output(&mut self) {
+        let output = self.output.get_or_insert_default();
+        if let Some(live) = &mut self.live {
+            live.store.data_mut().output = Some(output.clone());
+        }
+    }
+
+    /// What the guest printed since this was last asked; nothing without [`keep_output`](Self::keep_output).
+    pub fn printed(&mut self) -> Printed {
+        self.output.as_ref().map(Output::take).unwrap_or_default()
     }
 
     /// Calls `extract`. True with the value in `out`, or false, and `out` empty, where nothing matches.
@@ -142,7 +158,11 @@ impl Instance {
     ) -> Result<R, CallError> {
         let live = match &mut self.live {
             Some(live) => live,
-            none => none.insert(Live::new(&self.plugin, &self.limits)?),
+            none => {
+                let mut live = Live::new(&self.plugin, &self.limits)?;
+                live.store.data_mut().output.clone_from(&self.output);
+                none.insert(live)
+            }
         };
         arm(&mut live.store, self.timeout_ticks);
         call(&self.plugin.manifest.reads, live).map_err(|error| {

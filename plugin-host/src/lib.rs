@@ -23,6 +23,7 @@
 //! no file, no socket, no environment, no arguments, and what it prints is dropped. See [`Instance`] for what happens
 //! when it fails.
 
+mod compiled;
 mod error;
 mod exports;
 mod host;
@@ -32,13 +33,17 @@ mod load;
 mod manifest;
 mod plugin;
 mod sandbox;
+mod store;
 mod ticker;
 mod typed;
 mod wit_type;
 
+pub use compiled::Cache;
 pub use error::{CallError, HostError, LoadError};
 pub use host::Host;
 pub use instance::Instance;
 pub use limits::Limits;
 pub use manifest::{Kind, ReadHeaders, Reads};
 pub use plugin::{Exports, Plugin};
+pub use sandbox::output::Printed;
+pub use store::{Installation, Installed, Listed, Store, StoreError};

@@ -7,8 +7,9 @@ use std::path::{Component as PathPart, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Map;
-use wasmtime::component::{Component, ComponentExportIndex, ComponentType, InstancePre, Lift};
+use wasmtime::component::{ComponentExportIndex, ComponentType, InstancePre, Lift};
 
+use crate::compiled::Keeping;
 use crate::error::{CallError, LoadError};
 use crate::exports;
 use crate::host::HostInner;
@@ -19,7 +20,7 @@ use crate::plugin::Plugin;
 use crate::sandbox::{self, Guest};
 
 /// The largest component that is read, in bytes. A Python guest has 18 MB.
-const COMPONENT_BYTES_MAX: u64 = 128 << 20;
+pub(crate) const COMPONENT_BYTES_MAX: u64 = 128 << 20;
 
 /// How much memory a plugin may have while it is loaded, in bytes: no run's limits are known yet.
 const LOAD_MEMORY_BYTES: u64 = 256 << 20;
@@ -35,7 +36,11 @@ struct Info {
 }
 
 /// Loads a `.wasm` file or a package directory.
-pub(crate) fn load(host: &Arc<HostInner>, path: &Path) -> Result<Plugin, LoadError> {
+pub(crate) fn load(
+    host: &Arc<HostInner>,
+    path: &Path,
+    keeping: &Keeping<'_>,
+) -> Result<Plugin, LoadError> {
     let meta = fs::metadata(path)
         .map_err(|error| LoadError::new(path, format!("cannot be read: {error}")))?;
     let (manifest, entry) = if meta.is_dir() {
@@ -47,12 +52,12 @@ pub(crate) fn load(host: &Arc<HostInner>, path: &Path) -> Result<Plugin, LoadErr
     };
     let bytes = read(&entry, COMPONENT_BYTES_MAX, "a component")?;
     check_preamble(&bytes, &entry)?;
-    let component = Component::from_binary(&host.engine, &bytes).map_err(|error| {
+    let code = keeping.component(&host.engine, &bytes).map_err(|error| {
         let why = crate::error::short(&error.root_cause().to_string());
         LoadError::new(&entry, format!("is not a valid component: {why}; build it again, or copy it again if it was cut short"))
     })?;
-    let functions = exports::find(&host.engine, &component, &entry)?;
-    let linked = sandbox::link(&host.engine, &component)
+    let functions = exports::find(&host.engine, &code.component, &entry)?;
+    let linked = sandbox::link(&host.engine, &code.component)
         .map_err(|message| LoadError::new(&entry, message))?;
     let info = describe(host, &linked, &functions.describe)
         .map_err(|error| LoadError::new(&entry, failed_to_describe(&error)))?;
@@ -74,13 +79,19 @@ pub(crate) fn load(host: &Arc<HostInner>, path: &Path) -> Result<Plugin, LoadErr
             ),
         ));
     }
-    Ok(Plugin::new(Arc::clone(host), manifest, linked, functions))
+    Ok(Plugin::new(
+        Arc::clone(host),
+        manifest,
+        linked,
+        functions,
+        code.origin,
+    ))
 }
 
-const MANIFEST: &str = "plugin.toml";
+pub(crate) const MANIFEST: &str = "plugin.toml";
 
 /// Reads and checks a package's manifest.
-fn package(dir: &Path) -> Result<Manifest, LoadError> {
+pub(crate) fn package(dir: &Path) -> Result<Manifest, LoadError> {
     let path = dir.join(MANIFEST);
     if !path.exists() {
         return Err(LoadError::new(
@@ -105,8 +116,7 @@ fn entry(dir: &Path, entry: &str) -> Result<PathBuf, LoadError> {
             ),
         )
     };
-    let plain = |part| matches!(part, PathPart::Normal(_) | PathPart::CurDir);
-    if entry.is_empty() || !Path::new(entry).components().all(plain) {
+    if !is_inside(entry) {
         return Err(outside());
     }
     let missing = |error| {
@@ -124,8 +134,14 @@ fn entry(dir: &Path, entry: &str) -> Result<PathBuf, LoadError> {
     }
 }
 
+/// Whether a manifest's `entry` stays in the package, as far as its text goes.
+pub(crate) fn is_inside(entry: &str) -> bool {
+    let plain = |part| matches!(part, PathPart::Normal(_) | PathPart::CurDir);
+    !entry.is_empty() && Path::new(entry).components().all(plain)
+}
+
 /// The bytes of a regular file of at most `max` bytes. A pipe or device is refused before it is read.
-fn read(path: &Path, max: u64, what: &str) -> Result<Vec<u8>, LoadError> {
+pub(crate) fn read(path: &Path, max: u64, what: &str) -> Result<Vec<u8>, LoadError> {
     let failed = |error| LoadError::new(path, format!("cannot be read: {error}"));
     let meta = fs::metadata(path).map_err(failed)?;
     if !meta.is_file() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use wasmtime::component::InstancePre;
 
+use crate::compiled::Origin;
 use crate::error::CallError;
 use crate::exports::Functions;
 use crate::host::HostInner;
@@ -25,6 +26,7 @@ pub(crate) struct PluginInner {
     pub(crate) manifest: Manifest,
     pub(crate) linked: InstancePre<Guest>,
     pub(crate) functions: Functions,
+    pub(crate) origin: Origin,
 }
 
 /// Which interfaces a plugin exports; at least one.
@@ -42,6 +44,7 @@ impl Plugin {
         manifest: Manifest,
         linked: InstancePre<Guest>,
         functions: Functions,
+        origin: Origin,
     ) -> Self {
         Self {
             inner: Arc::new(PluginInner {
@@ -49,6 +52,7 @@ impl Plugin {
                 manifest,
                 linked,
                 functions,
+                origin,
             }),
         }
     }
@@ -101,6 +105,23 @@ impl Plugin {
     #[must_use]
     pub fn reads(&self) -> &Reads {
         &self.inner.manifest.reads
+    }
+
+    /// Whether it was compiled just now; if not, its machine code was mapped from a file kept earlier.
+    #[must_use]
+    pub fn was_compiled(&self) -> bool {
+        self.inner.origin.was_compiled
+    }
+
+    /// Why its machine code could not be kept, so that the next run has to compile it again.
+    #[must_use]
+    pub fn cache_note(&self) -> Option<String> {
+        let unkept = self.inner.origin.unkept.as_ref()?;
+        Some(format!("{}: {}", unkept.path.display(), unkept.error))
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.inner.origin
     }
 
     /// Makes an instance for one shard: tens of microseconds for a small guest, a millisecond for a Python one. Its

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower, Resource, WasmList};
 
+use super::output::{STDERR, STDOUT};
 use super::{DeadlineReached, Guest};
 
 /// Zero of the guests' monotonic clock.
@@ -65,8 +66,12 @@ pub(super) fn define(
             to.func_wrap(name, |_: Cx<'_>, (): ()| Ok((In::new_own(0),)))?;
             Ok(true)
         }
-        "wasi:cli/stdout" | "wasi:cli/stderr" if matches!(name, "get-stdout" | "get-stderr") => {
-            to.func_wrap(name, |_: Cx<'_>, (): ()| Ok((Out::new_own(0),)))?;
+        "wasi:cli/stdout" if name == "get-stdout" => {
+            to.func_wrap(name, |_: Cx<'_>, (): ()| Ok((Out::new_own(STDOUT),)))?;
+            Ok(true)
+        }
+        "wasi:cli/stderr" if name == "get-stderr" => {
+            to.func_wrap(name, |_: Cx<'_>, (): ()| Ok((Out::new_own(STDERR),)))?;
             Ok(true)
         }
         _ => Ok(false),
@@ -191,9 +196,14 @@ fn output_functions(to: &mut LinkerInstance<'_, Guest>, name: &str) -> wasmtime:
                 Ok((Ok::<_, StreamError>(WRITE_BYTES_MAX),))
             })?;
         }
-        // The list is looked at where it lies and not copied.
+        // The list is looked at where it lies, and copied only where somebody wants to see it.
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => {
-            to.func_wrap(name, |_: Cx<'_>, (_, _): (Out, WasmList<u8>)| Ok((DONE,)))?;
+            to.func_wrap(name, |cx: Cx<'_>, (out, list): (Out, WasmList<u8>)| {
+                if let Some(output) = &cx.data().output {
+                    output.write(out.rep(), list.as_le_slice(&cx));
+                }
+                Ok((DONE,))
+            })?;
         }
         "[method]output-stream.flush" | "[method]output-stream.blocking-flush" => {
             to.func_wrap(name, |_: Cx<'_>, (_,): (Out,)| Ok((DONE,)))?;

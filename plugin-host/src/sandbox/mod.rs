@@ -8,6 +8,7 @@
 //! because there is no code here that could.
 
 mod io;
+pub(crate) mod output;
 mod refuse;
 
 use std::fmt;
@@ -52,6 +53,8 @@ pub(crate) struct Guest {
     deadline_tick: u64,
     wasi: WasiCtx,
     table: ResourceTable,
+    /// Where what it prints is kept, if anybody wants to see it.
+    pub(crate) output: Option<output::Output>,
 }
 
 impl Guest {
@@ -66,6 +69,7 @@ impl Guest {
             deadline_tick: 0,
             wasi,
             table,
+            output: None,
         }
     }
 
