@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use loadr_config::{CallSiteId, Diagnostic, Location, PluginId, PluginKind, Program};
-use loadr_plugin_host::{Host, Instance, Limits, Plugin, Reads};
+use loadr_plugin_host::{Host, Limits, Plugin, Reads};
 use serde_json::{Map, Value};
 
 /// Every plugin of a plan, ready to be instantiated by each shard.
 pub struct LoadedPlugins {
-    plugins: Vec<(Plugin, Limits)>,
+    /// By [`PluginId`].
+    pub(crate) plugins: Vec<(Plugin, Limits)>,
     /// By [`CallSiteId`]: the configuration as the plugin gets it, serialised once.
     configs: Vec<String>,
     /// Ticks the deadlines while any plugin lives.
@@ -108,18 +109,6 @@ impl LoadedPlugins {
             configs,
             _host: Some(host),
         })
-    }
-
-    /// A shard's own instances, by [`PluginId`].
-    pub(crate) fn instantiate(&self) -> Result<Vec<Instance>, String> {
-        self.plugins
-            .iter()
-            .map(|(plugin, limits)| {
-                plugin.instantiate(limits).map_err(|error| {
-                    format!("plugin `{}` cannot be started: {error}", plugin.name())
-                })
-            })
-            .collect()
     }
 
     pub(crate) fn reads(&self, plugin: PluginId) -> &Reads {

@@ -31,14 +31,16 @@ mod limits;
 mod load;
 mod manifest;
 mod plugin;
+mod pool;
 mod sandbox;
 mod ticker;
 mod typed;
 mod wit_type;
 
-pub use error::{CallError, HostError, LoadError};
+pub use error::{CallError, HostError, LoadError, PoolError};
 pub use host::Host;
 pub use instance::Instance;
 pub use limits::Limits;
 pub use manifest::{Kind, ReadHeaders, Reads};
 pub use plugin::{Exports, Plugin};
+pub use pool::Turnover;
