@@ -161,6 +161,7 @@ impl<'a> Compiler<'a> {
                 path,
                 call_timeout: plugin.call_timeout.unwrap_or(CALL_TIMEOUT),
                 memory_bytes: plugin.memory_bytes.unwrap_or(PLUGIN_MEMORY),
+                instance: plugin.instance,
                 location: plugin.name.at.location(),
             });
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
-use crate::program::{OnFailure, Pause, Pick, Strategy};
+use crate::program::{InstancePer, OnFailure, Pause, Pick, Strategy};
 
 /// Text and where it is.
 #[derive(Clone, Debug)]
@@ -51,6 +51,7 @@ pub(crate) struct Plugin {
     pub(crate) config: Map<String, Json>,
     pub(crate) call_timeout: Option<Duration>,
     pub(crate) memory_bytes: Option<u64>,
+    pub(crate) instance: InstancePer,
 }
 
 #[derive(Debug)]

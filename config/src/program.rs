@@ -337,8 +337,22 @@ pub struct PluginUse {
     pub call_timeout: Duration,
     /// The most linear memory it may have, in bytes; 64 MiB by default.
     pub memory_bytes: u64,
+    /// Who shares an instance of it.
+    pub instance: InstancePer,
     /// Where it is listed.
     pub location: Location,
+}
+
+/// Who shares an instance of a plugin, and so what the plugin can remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum InstancePer {
+    /// `shared`: all virtual users of a shard. The fastest.
+    #[default]
+    Shard,
+    /// `vu`: one virtual user, for the whole run.
+    Vu,
+    /// `call`: nobody; each call gets a fresh one.
+    Call,
 }
 
 /// One place in the flow that calls a plugin.

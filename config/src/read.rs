@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
 use crate::plan::{Plan, Plugin, Scenario, Text, Threshold, Variable};
-use crate::program::Executor;
+use crate::program::{Executor, InstancePer};
 use flow::{read_steps, read_think};
 use reader::{Reader, variant};
 
@@ -161,6 +161,15 @@ fn read_plugin(reader: Reader<'_>) -> Option<Plugin> {
         config: reader.object("config"),
         call_timeout: None,
         memory_bytes: None,
+        instance: match reader
+            .text("instance")
+            .as_ref()
+            .map(|word| word.text.as_str())
+        {
+            Some("vu") => InstancePer::Vu,
+            Some("call") => InstancePer::Call,
+            _ => InstancePer::Shard,
+        },
     };
     reader.table("limits", |limits| {
         plugin.call_timeout = limits.duration("call_timeout");

@@ -329,10 +329,6 @@ fn thresholds_and_plugins_are_checked() {
             "11:31: plugins[0].config: expected a mapping, found `5`",
         ),
         (
-            "plugins: [ { name: a, instance: vu } ]",
-            "11:33: plugins[0].instance: `vu` is not available in this version | write `shared`: one instance for each core",
-        ),
-        (
             "plugins: [ { name: a, instance: vus } ]",
             "11:33: plugins[0].instance: unknown value `vus` | did you mean `vu`?",
         ),

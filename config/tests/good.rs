@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loadr_config::{
-    Aggregation, Comparison, Condition, Executor, ExtractSource, OnFailure, Options, Pick,
-    PluginKind, Step,
+    Aggregation, Comparison, Condition, Executor, ExtractSource, InstancePer, OnFailure, Options,
+    Pick, PluginKind, Step,
 };
 use support::{good, options, plan_with_request, shown};
 
@@ -224,6 +224,8 @@ variables:
 plugins:
   - { name: ids, path: ./ids.wasm, config: { left: "<", right: ">" }, limits: { call_timeout: 20ms, memory: 16MiB } }
   - { name: judge, instance: shared, enabled: true }
+  - { name: of-user, instance: vu }
+  - { name: of-call, instance: call }
 scenarios:
   browse:
     executor: constant-vus
@@ -325,7 +327,7 @@ thresholds:
     assert!(home.reads_body && home.reads_headers);
     assert_eq!(
         (home.location.line, home.location.path.as_str()),
-        (31, "scenarios.browse.flow[0].request")
+        (33, "scenarios.browse.flow[0].request")
     );
     let [order, csrf, place, boundary] = home.extracts.as_slice() else {
         panic!()
@@ -370,7 +372,7 @@ thresholds:
     assert!(!program.requests[1].reads_body && !program.requests[1].reads_headers);
     assert_eq!(program.requests[3].timeout, Duration::from_millis(250));
 
-    let [ids, judge] = program.plugins.as_slice() else {
+    let [ids, judge, ..] = program.plugins.as_slice() else {
         panic!()
     };
     assert_eq!(ids.path, Some(PathBuf::from("/plans/./ids.wasm")));
@@ -381,6 +383,20 @@ thresholds:
     assert_eq!(
         (judge.path.as_ref(), judge.call_timeout, judge.memory_bytes),
         (None, Duration::from_millis(50), 64 << 20)
+    );
+    let per: Vec<_> = program
+        .plugins
+        .iter()
+        .map(|plugin| plugin.instance)
+        .collect();
+    assert_eq!(
+        per,
+        [
+            InstancePer::Shard,
+            InstancePer::Shard,
+            InstancePer::Vu,
+            InstancePer::Call
+        ]
     );
 
     let [p95, avg, failed] = program.thresholds.as_slice() else {

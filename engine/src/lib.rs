@@ -10,6 +10,7 @@ mod control;
 pub mod cores;
 mod error_kind;
 mod http;
+mod instances;
 mod metrics;
 mod plugins;
 mod preflight;

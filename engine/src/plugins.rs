@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use loadr_config::{
     CallSiteId, Diagnostic, Location, PluginId, PluginKind, PluginUse, Program, did_you_mean,
 };
-use loadr_plugin_host::{Cache, Host, Instance, Limits, Plugin, Reads, Store, StoreError};
+use loadr_plugin_host::{Cache, Host, Limits, Plugin, Reads, Store, StoreError};
 use serde_json::{Map, Value};
 
 /// Every plugin of a plan, ready to be instantiated by each shard.
 pub struct LoadedPlugins {
-    plugins: Vec<(Plugin, Limits)>,
+    /// By [`PluginId`].
+    pub(crate) plugins: Vec<(Plugin, Limits)>,
     /// By [`CallSiteId`]: the configuration as the plugin gets it, serialised once.
     configs: Vec<String>,
     warnings: Vec<String>,
@@ -130,18 +131,6 @@ impl LoadedPlugins {
     /// What a person may want to know and nothing fails for.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// A shard's own instances, by [`PluginId`].
-    pub(crate) fn instantiate(&self) -> Result<Vec<Instance>, String> {
-        self.plugins
-            .iter()
-            .map(|(plugin, limits)| {
-                plugin.instantiate(limits).map_err(|error| {
-                    format!("plugin `{}` cannot be started: {error}", plugin.name())
-                })
-            })
-            .collect()
     }
 
     pub(crate) fn reads(&self, plugin: PluginId) -> &Reads {

@@ -10,6 +10,7 @@ use loadr_config::{Diagnostic, Program};
 use crate::aggregate::{Aggregate, Progress};
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
+use crate::instances::Fleet;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
@@ -62,6 +63,8 @@ pub fn run(
     control: &Control,
     on_progress: impl FnMut(&Progress),
 ) -> Result<Outcome, RunError> {
+    let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
+    let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let line = Arc::new(StartLine::new(spec.cores.len()));
@@ -77,6 +80,7 @@ pub fn run(
             count: spec.cores.len() as u32,
             program: Arc::clone(&program),
             plugins: Arc::clone(plugins),
+            fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
             control: control.clone(),
             seed: spec.seed.wrapping_add(index as u64),

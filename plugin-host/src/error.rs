@@ -21,6 +21,18 @@ impl fmt::Display for HostError {
 
 impl std::error::Error for HostError {}
 
+/// A plugin's instances could not be set aside; the message says why, in the form "what does not fit".
+#[derive(Debug)]
+pub struct PoolError(pub(crate) String);
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for PoolError {}
+
 /// A plugin was refused before the run: which file, what is wrong with it, and what to do.
 #[derive(Debug)]
 pub struct LoadError {

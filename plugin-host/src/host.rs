@@ -59,7 +59,8 @@ impl Host {
     }
 }
 
-fn config() -> Config {
+/// How every engine compiles and runs, whatever it allocates from.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
     config.epoch_interruption(true);

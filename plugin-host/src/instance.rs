@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
+use wasmtime::{Engine, Store};
 
 use crate::error::CallError;
-use crate::host::HostInner;
 use crate::limits::Limits;
 use crate::manifest::{ReadHeaders, Reads};
 use crate::plugin::PluginInner;
@@ -24,7 +23,8 @@ pub(crate) const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many headers of those a plugin asked for are kept on the stack; a response with more of them costs an allocation.
 const HEADERS_INLINE: usize = 32;
 
-/// One shard's instance of a plugin.
+/// One shard's instance of a plugin, or one virtual user's; or, from
+/// [`fresh_each_call`](crate::Plugin::fresh_each_call), what makes one for each call.
 ///
 /// A call that fails leaves the guest in an unknown state, so its memory is thrown away at once and the next call begins
 /// with a fresh instance. Callers just keep calling.
@@ -34,8 +34,16 @@ pub struct Instance {
     plugin: Arc<PluginInner>,
     limits: Limits,
     timeout_ticks: u64,
-    live: Option<Live>,
+    lasting: Lasting,
     output: Option<Output>,
+}
+
+/// What there is between two calls.
+enum Lasting {
+    /// The guest; none after a failure.
+    Guest(Option<Live>),
+    /// Nothing of the guest: the emptied things of the host, to save making them anew.
+    Nothing(Option<Box<Guest>>),
 }
 
 /// What is replaced after a failure.
@@ -46,8 +54,8 @@ struct Live {
 }
 
 /// A fresh store with the sandbox in it, its deadline at `timeout` from now.
-pub(crate) fn store(host: &HostInner, limits: &Limits, timeout: Duration) -> Store<Guest> {
-    let mut store = Store::new(&host.engine, Guest::new(host.ticker.user(), limits));
+fn store(engine: &Engine, guest: Guest, timeout: Duration) -> Store<Guest> {
+    let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.caps);
     store.set_hostcall_fuel(crate::limits::GUEST_DATA_BYTES_MAX);
     store.set_max_component_handles(crate::sandbox::HANDLES_MAX);
@@ -63,20 +71,32 @@ fn arm(store: &mut Store<Guest>, ticks: u64) {
 
 impl Instance {
     pub(crate) fn new(plugin: Arc<PluginInner>, limits: Limits) -> Result<Self, CallError> {
-        let live = Live::new(&plugin, &limits)?;
-        Ok(Self {
+        let live = Live::new(
+            &plugin,
+            Guest::new(plugin.host.ticker.user(), &limits),
+            start_timeout(&limits),
+        )?;
+        Ok(Self::lasting(plugin, limits, Lasting::Guest(Some(live))))
+    }
+
+    pub(crate) fn fresh_each_call(plugin: Arc<PluginInner>, limits: Limits) -> Self {
+        Self::lasting(plugin, limits, Lasting::Nothing(None))
+    }
+
+    fn lasting(plugin: Arc<PluginInner>, limits: Limits, lasting: Lasting) -> Self {
+        Self {
             timeout_ticks: ticks(limits.call_timeout),
             plugin,
             limits,
-            live: Some(live),
+            lasting,
             output: None,
-        })
+        }
     }
 
     /// Keeps what the guest prints from now on, for [`printed`](Self::printed). As it is made, an instance drops it.
     pub fn keep_output(&mut self) {
         let output = self.output.get_or_insert_default();
-        if let Some(live) = &mut self.live {
+        if let Lasting::Guest(Some(live)) = &mut self.lasting {
             live.store.data_mut().output = Some(output.clone());
         }
     }
@@ -156,19 +176,39 @@ impl Instance {
         &mut self,
         call: impl FnOnce(&Reads, &mut Live) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
-        let live = match &mut self.live {
-            Some(live) => live,
-            none => {
-                let mut live = Live::new(&self.plugin, &self.limits)?;
-                live.store.data_mut().output.clone_from(&self.output);
-                none.insert(live)
+        let (plugin, limits) = (&self.plugin, &self.limits);
+        let reads = &plugin.manifest.reads;
+        let result = match &mut self.lasting {
+            Lasting::Guest(lasting) => {
+                let live = match &mut *lasting {
+                    Some(live) => live,
+                    none => {
+                        let mut guest = Guest::new(plugin.host.ticker.user(), limits);
+                        guest.output.clone_from(&self.output);
+                        none.insert(Live::new(plugin, guest, start_timeout(limits))?)
+                    }
+                };
+                arm(&mut live.store, self.timeout_ticks);
+                let result = call(reads, live);
+                if result.is_err() {
+                    *lasting = None;
+                }
+                result
+            }
+            Lasting::Nothing(spare) => {
+                let guest = match spare.take() {
+                    Some(guest) => guest.renewed(limits),
+                    None => Guest::new(plugin.host.ticker.user(), limits),
+                };
+                let mut guest = guest;
+                guest.output.clone_from(&self.output);
+                let mut live = Live::new(plugin, guest, limits.call_timeout)?;
+                let result = call(reads, &mut live);
+                *spare = Some(Box::new(live.store.into_data()));
+                result
             }
         };
-        arm(&mut live.store, self.timeout_ticks);
-        call(&self.plugin.manifest.reads, live).map_err(|error| {
-            self.live = None;
-            CallError::from_engine(&error)
-        })
+        result.map_err(|error| CallError::from_engine(&error))
     }
 }
 
@@ -183,9 +223,9 @@ impl fmt::Debug for Instance {
 }
 
 impl Live {
-    fn new(plugin: &PluginInner, limits: &Limits) -> Result<Self, CallError> {
+    fn new(plugin: &PluginInner, guest: Guest, timeout: Duration) -> Result<Self, CallError> {
         let start = || {
-            let (mut store, instance) = start(&plugin.host, &plugin.linked, limits)?;
+            let (mut store, instance) = start(&plugin.linked, guest, timeout)?;
             let mut func = |index: &Option<ComponentExportIndex>| {
                 index
                     .as_ref()
@@ -209,13 +249,18 @@ impl Live {
 
 /// A fresh store with the component in it, its start functions done.
 pub(crate) fn start(
-    host: &HostInner,
     linked: &InstancePre<Guest>,
-    limits: &Limits,
+    guest: Guest,
+    timeout: Duration,
 ) -> wasmtime::Result<(Store<Guest>, wasmtime::component::Instance)> {
-    let mut store = store(host, limits, LOAD_TIMEOUT.max(limits.call_timeout));
+    let mut store = store(linked.engine(), guest, timeout);
     let instance = linked.instantiate(&mut store)?;
     Ok((store, instance))
+}
+
+/// How long the start functions of an instance that lasts may take.
+fn start_timeout(limits: &Limits) -> Duration {
+    LOAD_TIMEOUT.max(limits.call_timeout)
 }
 
 /// Hands on what the plugin reads. Where the caller brought no more than that, which is the usual case, the headers go as

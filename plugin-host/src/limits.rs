@@ -9,13 +9,13 @@ pub(crate) const GUEST_DATA_BYTES_MAX: usize = 1 << 20;
 
 /// The most table elements of one instance, all tables together. One element is a pointer; an 18 MB Python guest
 /// needs about ten thousand.
-const TABLE_ELEMENTS_MAX: usize = 1 << 17;
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 1 << 17;
 
 /// The most core instances, tables and linear memories inside one component instance. A Python guest, which links
 /// its shared libraries inside the component, needs a few dozen.
 const CORE_INSTANCES_MAX: usize = 512;
-const TABLES_MAX: usize = 64;
-const MEMORIES_MAX: usize = 64;
+pub(crate) const TABLES_MAX: usize = 64;
+pub(crate) const MEMORIES_MAX: usize = 64;
 
 /// What a plugin may use. Per plugin, in the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -194,7 +194,11 @@ fn describe(
         memory_bytes: LOAD_MEMORY_BYTES,
     };
     let run = || {
-        let (mut store, instance) = start(host, linked, &limits)?;
+        let (mut store, instance) = start(
+            linked,
+            Guest::new(host.ticker.user(), &limits),
+            LOAD_TIMEOUT,
+        )?;
         let describe = instance.get_typed_func::<(), (Info,)>(&mut store, function)?;
         let (info,) = describe.call(&mut store, ())?;
         Ok(info)

@@ -77,7 +77,7 @@ pub enum ReadHeaders {
 }
 
 /// A checked manifest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Manifest {
     pub(crate) name: String,
     pub(crate) version: String,

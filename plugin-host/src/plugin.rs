@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 use wasmtime::component::InstancePre;
 
 use crate::compiled::Origin;
-use crate::error::CallError;
+use crate::error::{CallError, PoolError};
 use crate::exports::Functions;
 use crate::host::HostInner;
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::manifest::{Kind, Manifest, Reads};
+use crate::pool::{self, Turnover};
 use crate::sandbox::Guest;
 
 /// A loaded plugin. All shards share one; a clone is the same plugin.
@@ -132,6 +133,34 @@ impl Plugin {
     /// Where a start function fails, or the guest needs more memory to begin with than `limits` allow.
     pub fn instantiate(&self, limits: &Limits) -> Result<Instance, CallError> {
         Instance::new(Arc::clone(&self.inner), limits.clone())
+    }
+
+    /// What calls a fresh instance each time: nothing is left of one call for the next. Meant for a plugin from
+    /// [`pooled`](Self::pooled) with room for as many instances as there are callers.
+    ///
+    /// Start functions run within the call, and their time is the call's.
+    #[must_use]
+    pub fn fresh_each_call(&self, limits: &Limits) -> Instance {
+        Instance::fresh_each_call(Arc::clone(&self.inner), limits.clone())
+    }
+
+    /// The same plugin with memory set aside for so many instances at a time. Instances past that number cannot be made.
+    ///
+    /// What is set aside are addresses, 4 GiB for each linear memory of each instance; memory is used when it is touched.
+    ///
+    /// # Errors
+    ///
+    /// Where so many do not fit into the address space, or one needs more memory to begin with than `limits` allow.
+    pub fn pooled(
+        &self,
+        instances: u32,
+        limits: &Limits,
+        turnover: Turnover,
+    ) -> Result<Self, PoolError> {
+        let inner = pool::pooled(&self.inner, instances, limits, turnover)?;
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 }
 

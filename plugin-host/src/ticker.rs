@@ -1,4 +1,4 @@
-//! The thread that moves the engine's epoch, by which guests are cut.
+//! The thread that moves the engines' epochs, by which guests are cut.
 //!
 //! It ticks once a millisecond while anything can call a guest, and sleeps without a wake-up otherwise. A late tick is not
 //! made up for: two quick ticks would cut a call that has only just begun.
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::Engine;
+use wasmtime::{Engine, EngineWeak};
 
 /// The time between two ticks.
 const TICK: Duration = Duration::from_millis(1);
@@ -36,11 +36,13 @@ struct Shared {
 struct Control {
     users: usize,
     stop: bool,
+    /// Engines beside the first, for as long as they live.
+    others: Vec<EngineWeak>,
 }
 
 impl Shared {
     fn control(&self) -> MutexGuard<'_, Control> {
-        // The lock is held for single assignments only, so a poisoned one is whole.
+        // Nothing panics while the lock is held, and each assignment is whole.
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,6 +70,11 @@ impl Ticker {
             shared,
             thread: Some(thread),
         })
+    }
+
+    /// Moves another engine's epoch too, for as long as that engine lives.
+    pub(crate) fn also(&self, engine: EngineWeak) {
+        self.shared.control().others.push(engine);
     }
 
     /// Keeps the ticks coming for as long as the guard lives. Needed around everything that runs guest code.
@@ -126,5 +133,12 @@ fn run(shared: &Shared, engine: &Engine) {
         std::thread::sleep(TICK);
         shared.now.fetch_add(1, Ordering::Relaxed);
         engine.increment_epoch();
+        shared.control().others.retain(|other| {
+            let other = other.upgrade();
+            if let Some(other) = &other {
+                other.increment_epoch();
+            }
+            other.is_some()
+        });
     }
 }

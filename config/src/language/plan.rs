@@ -246,26 +246,14 @@ const PLUGIN_KEYS: &[Key] = &[
         "Whether it is loaded",
     ),
     key("limits", Kind::Table(&LIMITS), "What a call may use"),
-    only(
+    key(
         "instance",
         Kind::Word(INSTANCES),
-        &["shared"],
-        "",
-        "What calls share",
+        "Who shares an instance, and what it remembers: a core's virtual users, one of them, nobody; shared",
     ),
 ];
 
-const INSTANCES: &[Choice] = &[
-    word("shared"),
-    Choice {
-        name: "vu",
-        status: Status::NotYet("write `shared`: one instance for each core"),
-    },
-    Choice {
-        name: "call",
-        status: Status::NotYet("write `shared`: one instance for each core"),
-    },
-];
+const INSTANCES: &[Choice] = &[word("shared"), word("vu"), word("call")];
 
 static LIMITS: Table = Table {
     what: "`limits`",

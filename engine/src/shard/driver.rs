@@ -15,6 +15,7 @@ use super::vu::Vu;
 use crate::aggregate::{Handover, ShardMessage};
 use crate::clock::{now_ns, thread_cpu_ns};
 use crate::control::Control;
+use crate::instances::{Fleet, Instances};
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::run::Place;
@@ -31,6 +32,7 @@ pub(crate) struct ShardSpec {
     pub(crate) count: u32,
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
+    pub(crate) fleet: Arc<Fleet>,
     /// By origin.
     pub(crate) addresses: Arc<[SocketAddr]>,
     pub(crate) control: Control,
@@ -85,16 +87,30 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
     let settings = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX));
     let ring = Ring::new(&settings).map_err(|error| error.to_string())?;
     spec.control.register(ring.waker());
-    let tools = Tools::new(&spec.program, &spec.plugins, spec.seed)?;
+    let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, spec.seed);
+    let of_users = instances_of_users(spec)?;
     Ok(Rc::new(Shard::new(
         Arc::clone(&spec.program),
         Arc::clone(&spec.plugins),
         spec.control.clone(),
         Arc::clone(&spec.addresses),
-        ring,
-        settings.sockets,
+        (ring, settings.sockets),
         tools,
+        of_users,
     )))
+}
+
+/// By scenario: the plugin instances of each of this shard's virtual users.
+fn instances_of_users(spec: &ShardSpec) -> Result<Vec<Vec<Instances>>, String> {
+    let scenarios = spec.program.scenarios.iter().zip(0..);
+    scenarios
+        .map(|(scenario, id)| {
+            let users = share(vus(&scenario.executor), spec.index, spec.count);
+            (0..users)
+                .map(|_| spec.fleet.for_user(ScenarioId(id)))
+                .collect()
+        })
+        .collect()
 }
 
 /// The most virtual users of an executor.
@@ -275,7 +291,8 @@ impl Driver {
             state.tasks.borrow_mut().push(task);
             state.live.set(state.live.get() + 1);
             state.peak.set(state.peak.get().max(state.live.get()));
-            let user = Vu::new(Rc::clone(&self.shard), id, task, number);
+            let instances = state.instances.borrow_mut().pop().unwrap_or_default();
+            let user = Vu::new(Rc::clone(&self.shard), id, task, number, instances);
             glommio::spawn_local(user.run(iterations)).detach();
         }
     }

@@ -10,6 +10,7 @@ use super::tools::{Asked, Tools};
 use super::vars::Vars;
 use crate::error_kind::ErrorKind;
 use crate::http::{Response, render};
+use crate::instances::Instances;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 
@@ -31,6 +32,8 @@ pub(crate) struct Judge<'s> {
     pub(crate) tools: &'s mut Tools,
     pub(crate) record: &'s mut Record,
     pub(crate) vars: &'s mut Vars,
+    /// The virtual user's own plugin instances.
+    pub(crate) instances: &'s mut Instances,
 }
 
 impl Judge<'_> {
@@ -108,12 +111,15 @@ impl Judge<'_> {
             tools,
             record,
             vars,
+            instances,
         } = self;
         let var = extract.var;
         let found: Result<bool, CallError> = match &extract.source {
             ExtractSource::Plugin(id) => {
                 let site = (*id, &program.call_sites[id.at()]);
-                vars.set_with(var, |out| tools.extract(plugins, site, asked, record, out))
+                vars.set_with(var, |out| {
+                    tools.extract(plugins, instances, site, asked, record, out)
+                })
             }
             ExtractSource::Regex { regex, group } => {
                 let Tools { regexes, rng, .. } = &mut **tools;
@@ -202,7 +208,7 @@ impl Judge<'_> {
             Condition::Plugin(id) => {
                 let site = (*id, &self.program.call_sites[id.at()]);
                 self.tools
-                    .check(self.plugins, site, asked, self.record)
+                    .check(self.plugins, self.instances, site, asked, self.record)
                     .map_err(|error| (kind_of(&error), error.to_string()))?
             }
         })

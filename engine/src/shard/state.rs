@@ -12,6 +12,7 @@ use super::tools::Tools;
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
 use crate::http::RenderError;
+use crate::instances::Instances;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 
@@ -61,6 +62,8 @@ pub(crate) struct ScenarioState {
     /// The most of them since the last handover.
     pub(crate) peak: Cell<u32>,
     pub(crate) tasks: RefCell<Vec<TaskId>>,
+    /// The plugin instances of users that are yet to come.
+    pub(crate) instances: RefCell<Vec<Instances>>,
 }
 
 /// Whose a slot is, and the error that ended it.
@@ -91,23 +94,24 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    /// `of_users`: by [`ScenarioId`](loadr_config::ScenarioId), the plugin instances of each virtual user to come.
     pub(crate) fn new(
         program: Arc<Program>,
         plugins: Arc<LoadedPlugins>,
         control: Control,
         addresses: Arc<[SocketAddr]>,
-        ring: Ring,
-        sockets: u32,
+        (ring, sockets): (Ring, u32),
         tools: Tools,
+        of_users: Vec<Vec<Instances>>,
     ) -> Self {
-        let scenarios = program
-            .scenarios
-            .iter()
-            .map(|_| ScenarioState {
+        let scenarios = of_users
+            .into_iter()
+            .map(|instances| ScenarioState {
                 phase: Cell::new(Phase::Waiting),
                 live: Cell::new(0),
                 peak: Cell::new(0),
                 tasks: RefCell::new(Vec::new()),
+                instances: RefCell::new(instances),
             })
             .collect();
         Self {

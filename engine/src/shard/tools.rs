@@ -3,18 +3,20 @@
 
 use arrayvec::ArrayVec;
 use httparse::Header;
-use loadr_config::{CallSite, CallSiteId, PluginKind, Program, RegexId};
+use loadr_config::{CallSite, CallSiteId, PluginId, PluginKind, Program, RegexId};
 use loadr_plugin_host::{CallError, Instance, ReadHeaders};
 use regex::bytes::{CaptureLocations, Regex};
 
 use super::rng::Rng;
 use crate::clock::now_ns;
 use crate::http::HEADERS_MAX;
+use crate::instances::Instances;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 
 pub(crate) struct Tools {
-    plugins: Vec<Instance>,
+    /// The shard's own.
+    instances: Instances,
     pub(crate) regexes: Vec<(Regex, CaptureLocations)>,
     pub(crate) rng: Rng,
     /// A rendered `body_contains` value.
@@ -32,13 +34,9 @@ pub(crate) struct Asked<'r> {
 }
 
 impl Tools {
-    pub(crate) fn new(
-        program: &Program,
-        plugins: &LoadedPlugins,
-        seed: u64,
-    ) -> Result<Self, String> {
-        Ok(Self {
-            plugins: plugins.instantiate()?,
+    pub(crate) fn new(program: &Program, instances: Instances, seed: u64) -> Self {
+        Self {
+            instances,
             regexes: program
                 .regexes
                 .iter()
@@ -48,7 +46,7 @@ impl Tools {
             scratch: Vec::new(),
             header_text: String::new(),
             detail: String::new(),
-        })
+        }
     }
 
     /// The sentence of the assertion plugin that was called last.
@@ -64,6 +62,7 @@ impl Tools {
     pub(crate) fn extract(
         &mut self,
         plugins: &LoadedPlugins,
+        own: &mut Instances,
         (id, site): (CallSiteId, &CallSite),
         asked: &Asked<'_>,
         record: &mut Record,
@@ -75,7 +74,7 @@ impl Tools {
         let fields = lower(asked.headers, &reads.headers, &mut self.header_text);
         let headers = pairs(&fields, asked.headers, &self.header_text);
         let began = now_ns();
-        let instance = &mut self.plugins[site.plugin.at()];
+        let instance = instance(&mut self.instances, own, site.plugin)?;
         let result = instance.extract(body, &headers, plugins.config(id), out);
         record.plugin_call(site.plugin, now_ns() - began, result.is_err());
         result
@@ -85,6 +84,7 @@ impl Tools {
     pub(crate) fn check(
         &mut self,
         plugins: &LoadedPlugins,
+        own: &mut Instances,
         (id, site): (CallSiteId, &CallSite),
         asked: &Asked<'_>,
         record: &mut Record,
@@ -95,7 +95,7 @@ impl Tools {
         let fields = lower(asked.headers, &reads.headers, &mut self.header_text);
         let headers = pairs(&fields, asked.headers, &self.header_text);
         let began = now_ns();
-        let instance = &mut self.plugins[site.plugin.at()];
+        let instance = instance(&mut self.instances, own, site.plugin)?;
         let result = instance.check(
             asked.status,
             body,
@@ -107,6 +107,19 @@ impl Tools {
         record.plugin_call(site.plugin, now_ns() - began, result.is_err());
         result
     }
+}
+
+/// The instance that a call is for: the virtual user's own, or else the shard's.
+fn instance<'i>(
+    of_shard: &'i mut Instances,
+    of_user: &'i mut Instances,
+    plugin: PluginId,
+) -> Result<&'i mut Instance, CallError> {
+    let of_user = of_user.get_mut(plugin.at()).and_then(Option::as_mut);
+    let of_shard = of_shard.get_mut(plugin.at()).and_then(Option::as_mut);
+    of_user
+        .or(of_shard)
+        .ok_or_else(|| CallError::Trap("there is no instance of it".to_owned()))
 }
 
 /// A header field as plugins get it: where its name and value lie in the scratch text, or that they are as received.

@@ -14,6 +14,7 @@ use crate::clock::now_ns;
 use crate::control::StopReason;
 use crate::error_kind::ErrorKind;
 use crate::http::{Advance, Reader, RenderError, Response, Wanted, render};
+use crate::instances::Instances;
 use crate::metrics::Sample;
 
 /// The longest pause after a failed connection, in nanoseconds.
@@ -60,6 +61,8 @@ pub(crate) struct Vu {
     pub(super) failed: u64,
     /// By [`Step::Random`]: whose turn it is.
     pub(super) turns: Vec<u32>,
+    /// Its own plugin instances.
+    instances: Instances,
     /// By [`OriginId`].
     connections: Vec<Option<Connection>>,
     reader: Reader,
@@ -69,7 +72,13 @@ pub(crate) struct Vu {
 
 impl Vu {
     /// `number` is from 1 and unique over the scenario.
-    pub(crate) fn new(shard: Rc<Shard>, scenario: ScenarioId, task: TaskId, number: u64) -> Self {
+    pub(crate) fn new(
+        shard: Rc<Shard>,
+        scenario: ScenarioId,
+        task: TaskId,
+        number: u64,
+        instances: Instances,
+    ) -> Self {
         let vars = Vars::new(shard.program.vars.len(), number);
         let connections = shard.program.origins.iter().map(|_| None).collect();
         Self {
@@ -79,6 +88,7 @@ impl Vu {
             turns: vec![number as u32; shard.program.randoms as usize],
             shard,
             vars,
+            instances,
             connections,
             reader: Reader::new(),
             backoff_ns: BACKOFF_NS_FIRST,
@@ -251,9 +261,10 @@ impl Vu {
                 let run_len = run.len();
                 let duration_ns = end_ns.saturating_sub(begun_ns);
                 let judge = |response: &Response<'_>| {
+                    let own = (&mut self.vars, &mut self.instances);
                     (
                         response.status,
-                        shard.judge(request, response, &mut self.vars, duration_ns),
+                        shard.judge(request, response, own, duration_ns),
                     )
                 };
                 match self.reader.advance(run, &wanted, judge) {
@@ -336,9 +347,10 @@ impl Vu {
         let request = &shard.program.requests[id.at()];
         if errno == 0 {
             let judge = |response: &Response<'_>| {
+                let own = (&mut self.vars, &mut self.instances);
                 (
                     response.status,
-                    shard.judge(request, response, &mut self.vars, duration_ns),
+                    shard.judge(request, response, own, duration_ns),
                 )
             };
             if let Ok((status, verdict)) = self.reader.end(wanted, judge) {
@@ -506,7 +518,7 @@ impl Shard {
         &self,
         request: &Request,
         response: &Response<'_>,
-        vars: &mut Vars,
+        (vars, instances): (&mut Vars, &mut Instances),
         duration_ns: u64,
     ) -> Verdict {
         let mut tools = self.tools.borrow_mut();
@@ -517,6 +529,7 @@ impl Shard {
             tools: &mut tools,
             record: &mut record,
             vars,
+            instances,
         }
         .judge(request, response, duration_ns)
     }

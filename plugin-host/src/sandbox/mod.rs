@@ -73,6 +73,16 @@ impl Guest {
         }
     }
 
+    /// As new, for another guest of the same limits. What the host's random numbers come from is all that stays.
+    pub(crate) fn renewed(mut self, limits: &Limits) -> Self {
+        self.caps = Caps::new(limits);
+        if !self.table.is_empty() {
+            self.table = ResourceTable::new();
+            self.table.set_max_capacity(RESOURCES_MAX);
+        }
+        self
+    }
+
     /// Notes the deadline of a call that begins now, for host calls. Guest code is stopped by the engine.
     pub(crate) fn arm(&mut self, ticks: u64) {
         self.deadline_tick = self.ticker.now() + ticks;

@@ -4,6 +4,7 @@
 
 mod calls;
 mod guest;
+mod instances;
 mod limits;
 mod packages;
 mod refused;
