@@ -13,6 +13,7 @@ mod trouble;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use loadr_plugin_host::{Cache, Host, Installation, Limits, Store};
 use tempfile::TempDir;
@@ -96,7 +97,12 @@ fn manifest(version: &str) -> String {
 /// Loads an installed plugin and calls it.
 fn works(store: &Store) -> String {
     let plugin = store.load(&HOST, "hostile").unwrap();
-    let mut instance = plugin.instantiate(&Limits::default()).unwrap();
+    // The machine is busy with other tests.
+    let limits = Limits {
+        call_timeout: Duration::from_secs(5),
+        ..Limits::default()
+    };
+    let mut instance = plugin.instantiate(&limits).unwrap();
     let mut out = Vec::new();
     assert!(instance.extract(b"", &[], "{}", &mut out).unwrap());
     assert_eq!(out, b"ok");
