@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use loadr_engine::cores::CoreChoice;
 
+use crate::plugin::PluginCommand;
+
 #[derive(Debug, Parser)]
 #[command(name = "loadr-fast", version, about, long_about = None, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -18,6 +20,11 @@ pub(crate) enum Command {
     /// Run a plan and print its summary.
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Make plugins.
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
 }
 
 const RUN_HELP: &str = "\

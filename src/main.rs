@@ -2,6 +2,7 @@
 
 mod cli;
 mod export;
+mod plugin;
 mod progress;
 mod run;
 mod signals;
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args),
+        cli::Command::Plugin { command } => plugin::run(&command),
     };
     match result {
         Ok(code) => ExitCode::from(code),
