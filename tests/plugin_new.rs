@@ -11,8 +11,16 @@ use common::{loadr, repository, run_file};
 
 /// Runs `plugin new` in `folder`; the exit code and standard error.
 fn new(folder: &Path, arguments: &[&str]) -> (i32, String) {
-    let output = loadr().current_dir(folder).args(["plugin", "new"]).args(arguments).output().unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    let output = loadr()
+        .current_dir(folder)
+        .args(["plugin", "new"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
 }
 
 /// Builds the project; false when the tools for it are not there and need not be.
@@ -22,7 +30,10 @@ fn build(project: &Path, script: &str) -> bool {
         // A test fetches nothing: the tools are there or they are not.
         .env("LOADR_OFFLINE", "1")
         // Built once for all tests that ever run here.
-        .env("PLUGIN_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests"))
+        .env(
+            "PLUGIN_TARGET_DIR",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests"),
+        )
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -33,7 +44,11 @@ fn build(project: &Path, script: &str) -> bool {
         let _ = writeln!(std::io::stderr(), "SKIPPED: {stderr}");
         return false;
     }
-    assert!(output.status.success(), "{}{stderr}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}{stderr}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     true
 }
 
@@ -43,7 +58,10 @@ fn a_project_builds_and_its_plan_passes(language: &str, kind: &str, script: &str
     let (code, stderr) = new(folder.path(), &["--lang", language, "--kind", kind, &name]);
     assert_eq!((code, stderr.as_str()), (0, ""));
     let project = folder.path().join(&name);
-    for text in files(&project).iter().filter_map(|path| fs::read_to_string(path).ok()) {
+    for text in files(&project)
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+    {
         assert!(!text.contains("{{"), "a place was left unfilled: {text}");
     }
     if !build(&project, script) {
@@ -54,7 +72,12 @@ fn a_project_builds_and_its_plan_passes(language: &str, kind: &str, script: &str
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     assert!(run.count("iterations") > 0);
     assert_eq!(run.count("plugin_calls"), run.count("iterations"));
-    assert_eq!((run.count("plugin_errors"), run.failed()), (0, 0), "{:#}", run.summary["errors"]);
+    assert_eq!(
+        (run.count("plugin_errors"), run.failed()),
+        (0, 0),
+        "{:#}",
+        run.summary["errors"]
+    );
 }
 
 #[test]
@@ -97,12 +120,23 @@ fn what_is_there_already_is_left_alone() {
     fs::create_dir(folder.path().join("mine")).unwrap();
     fs::write(folder.path().join("mine/precious"), "x").unwrap();
     fs::write(folder.path().join("file"), "x").unwrap();
-    for (directory, message) in [("mine", "not empty"), ("file", "cannot write"), ("file/deeper", "cannot write")] {
-        let (code, stderr) = new(folder.path(), &["--lang", "python", "--dir", directory, "p"]);
+    for (directory, message) in [
+        ("mine", "not empty"),
+        ("file", "cannot write"),
+        ("file/deeper", "cannot write"),
+    ] {
+        let (code, stderr) = new(
+            folder.path(),
+            &["--lang", "python", "--dir", directory, "p"],
+        );
         assert_eq!(code, 1);
         assert!(stderr.contains(message), "{stderr}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something was left behind");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "something was left behind"
+    );
     assert_eq!(fs::read_dir(folder.path().join("mine")).unwrap().count(), 1);
 }
 
@@ -111,7 +145,14 @@ fn an_empty_directory_and_one_whose_parents_are_missing_will_do() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("empty")).unwrap();
     for directory in ["empty", "a/b/c"] {
-        assert_eq!(new(folder.path(), &["--lang", "javascript", "--dir", directory, "p"]).0, 0);
+        assert_eq!(
+            new(
+                folder.path(),
+                &["--lang", "javascript", "--dir", directory, "p"]
+            )
+            .0,
+            0
+        );
         assert!(folder.path().join(directory).join("plugin.toml").is_file());
     }
     assert_eq!(fs::read_dir(folder.path().join("a/b")).unwrap().count(), 1);
@@ -122,9 +163,15 @@ fn the_templates_agree_with_the_examples_on_versions_and_generated_code() {
     let read = |path: &str| fs::read_to_string(repository(path)).unwrap();
     let (tools, templates) = ("examples/plugins/tools", "src/plugin/templates");
     let pins = read(&format!("{tools}/package.json")) + &read(&format!("{tools}/requirements.txt"));
-    for path in ["javascript/package.json", "go/package.json", "python/requirements.txt"] {
+    for path in [
+        "javascript/package.json",
+        "go/package.json",
+        "python/requirements.txt",
+    ] {
         let text = read(&format!("{templates}/{path}"));
-        let pinned = text.lines().filter(|line| line.contains("@byte") || line.contains("=="));
+        let pinned = text
+            .lines()
+            .filter(|line| line.contains("@byte") || line.contains("=="));
         for line in pinned {
             assert!(pins.contains(line.trim()), "{path}: {line}");
         }
@@ -134,10 +181,20 @@ fn the_templates_agree_with_the_examples_on_versions_and_generated_code() {
         ("go/component.mjs", format!("{tools}/component.mjs")),
         ("go/go.mod.txt", format!("{go}/go.mod")),
         ("go/heap.go", format!("{go}/heap/heap.go")),
-        ("go/meta_bindings.go", format!("{go}/loadr_plugin_meta/wit_bindings.go")),
-        ("go/extractor/wit_exports.go", format!("{go}/wit_exports.go")),
+        (
+            "go/meta_bindings.go",
+            format!("{go}/loadr_plugin_meta/wit_bindings.go"),
+        ),
+        (
+            "go/extractor/wit_exports.go",
+            format!("{go}/wit_exports.go"),
+        ),
     ] {
-        assert_eq!(read(&format!("{templates}/{template}")), read(&example), "{template}");
+        assert_eq!(
+            read(&format!("{templates}/{template}")),
+            read(&example),
+            "{template}"
+        );
     }
 }
 

@@ -71,12 +71,17 @@ fn parse_name(name: &str) -> Result<String, String> {
 
 /// Writes the project; the exit code, or what to tell a person.
 pub(crate) fn run(args: &NewArgs) -> Result<u8, String> {
-    let directory = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
+    let directory = args
+        .dir
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&args.name));
     let shown = directory.display();
     match fs::read_dir(&directory) {
         Ok(mut entries) => {
             if entries.next().is_some() {
-                return Err(format!("{shown} is there and not empty; name another directory with --dir"));
+                return Err(format!(
+                    "{shown} is there and not empty; name another directory with --dir"
+                ));
             }
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -121,7 +126,9 @@ impl Kind {
 
 /// Writes the files to a directory beside `directory` and moves it there. An empty directory gives way to it.
 fn write(directory: &Path, files: &[File]) -> io::Result<()> {
-    let name = directory.file_name().ok_or_else(|| io::Error::other("it has no name of its own"))?;
+    let name = directory
+        .file_name()
+        .ok_or_else(|| io::Error::other("it has no name of its own"))?;
     let parent = match directory.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

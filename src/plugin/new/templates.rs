@@ -54,8 +54,14 @@ pub(super) fn project(name: &str, language: Language, kind: Kind) -> Vec<File> {
         ),
     };
     let (world, description) = match kind {
-        Kind::Extractor => ("loadr-plugin", "Takes the text between two others out of the body"),
-        Kind::Assertion => ("loadr-assertion-plugin", "Checks the status and what the body contains"),
+        Kind::Extractor => (
+            "loadr-plugin",
+            "Takes the text between two others out of the body",
+        ),
+        Kind::Assertion => (
+            "loadr-assertion-plugin",
+            "Checks the status and what the body contains",
+        ),
     };
     let build = format!("```bash\n{}\n```", build_steps(language).join("\n"));
     let fill = |text: &str| {
@@ -152,18 +158,30 @@ fn go(kind: Kind) -> Vec<Source> {
         Source("component.mjs", template!("go/component.mjs")),
         Source("build.sh", template!("go/build.sh")),
         Source("heap/heap.go", template!("go/heap.go")),
-        Source("loadr_plugin_meta/wit_bindings.go", template!("go/meta_bindings.go")),
+        Source(
+            "loadr_plugin_meta/wit_bindings.go",
+            template!("go/meta_bindings.go"),
+        ),
         Source("export_loadr_plugin_meta/meta.go", template!("go/meta.go")),
     ];
     match kind {
         Kind::Extractor => sources.extend([
             Source("wit_exports.go", template!("go/extractor/wit_exports.go")),
-            Source("export_loadr_plugin_extractor/plugin.go", template!("go/extractor/plugin.go")),
+            Source(
+                "export_loadr_plugin_extractor/plugin.go",
+                template!("go/extractor/plugin.go"),
+            ),
         ]),
         Kind::Assertion => sources.extend([
             Source("wit_exports.go", template!("go/assertion/wit_exports.go")),
-            Source("loadr_plugin_assertion/wit_bindings.go", template!("go/assertion/bindings.go")),
-            Source("export_loadr_plugin_assertion/plugin.go", template!("go/assertion/plugin.go")),
+            Source(
+                "loadr_plugin_assertion/wit_bindings.go",
+                template!("go/assertion/bindings.go"),
+            ),
+            Source(
+                "export_loadr_plugin_assertion/plugin.go",
+                template!("go/assertion/plugin.go"),
+            ),
         ]),
     }
     sources
