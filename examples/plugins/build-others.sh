@@ -103,7 +103,7 @@ is_built() {
   component=$(find "$1" -maxdepth 1 -name '*.wasm' ! -name core.wasm -print -quit)
   [[ -n $component ]] || return 1
   [[ -z $(find "$1" "$here/../../plugin-host/wit" "$tools"/{package.json,requirements.txt,go-support,component.mjs} \
-    -path '*/node_modules' -prune -o -name __pycache__ -prune -o -type f -newer "$component" ! -name '*.wasm' -print -quit) ]]
+    -path '*/node_modules' -prune -o -name __pycache__ -prune -o -type f -newer "$component" ! -name '*.wasm' ! -name '*.md' -print -quit) ]]
 }
 
 build() {

@@ -13,9 +13,17 @@ const QUOTED_CHARS_MAX: usize = 60;
 
 /// The first thing that is wrong with the body, if anything.
 pub(crate) fn fault(body: &[u8], shape: &Shape) -> Option<String> {
-    let mut judge = Judge { path: Vec::new(), fault: None };
+    let mut judge = Judge {
+        path: Vec::new(),
+        fault: None,
+    };
     let mut body = serde_json::Deserializer::from_slice(body);
-    let outcome = At { judge: &mut judge, shape }.deserialize(&mut body).and_then(|()| body.end());
+    let outcome = At {
+        judge: &mut judge,
+        shape,
+    }
+    .deserialize(&mut body)
+    .and_then(|()| body.end());
     match (judge.fault, outcome) {
         (Some(fault), _) => Some(fault),
         (None, Err(error)) => Some(format!("the body is not JSON: {error}")),
@@ -89,20 +97,25 @@ impl At<'_, '_> {
         match self.shape {
             Shape::Type(kind) if found.is(*kind) => Ok(()),
             Shape::Type(kind) => {
-                Err(self.judge.fail(format_args!("{}, expected {}", found.noun(), kind.noun())))
+                Err(self
+                    .judge
+                    .fail(format_args!("{}, expected {}", found.noun(), kind.noun())))
             }
             Shape::OneOf(values) if values.iter().any(|value| found.equals(value)) => Ok(()),
             Shape::OneOf(values) => {
                 let values: Vec<String> = values.iter().map(Value::to_string).collect();
                 let one_of = if values.len() == 1 { "" } else { "one of " };
-                Err(self.judge.fail(format_args!("{found}, expected {one_of}{}", values.join(", "))))
+                Err(self.judge.fail(format_args!(
+                    "{found}, expected {one_of}{}",
+                    values.join(", ")
+                )))
             }
-            Shape::Object(_) => {
-                Err(self.judge.fail(format_args!("{}, expected an object", found.noun())))
-            }
-            Shape::Each(_) => {
-                Err(self.judge.fail(format_args!("{}, expected an array", found.noun())))
-            }
+            Shape::Object(_) => Err(self
+                .judge
+                .fail(format_args!("{}, expected an object", found.noun()))),
+            Shape::Each(_) => Err(self
+                .judge
+                .fail(format_args!("{}, expected an array", found.noun()))),
         }
     }
 }
@@ -172,7 +185,10 @@ impl<'de> Visitor<'de> for At<'_, '_> {
             let field = &fields[index];
             seen[index] = true;
             judge.path.push(Step::Field(&field.name));
-            let at = At { judge, shape: &field.shape };
+            let at = At {
+                judge,
+                shape: &field.shape,
+            };
             if field.optional {
                 entries.next_value_seed(OrNull(at))?;
             } else {
@@ -180,7 +196,11 @@ impl<'de> Visitor<'de> for At<'_, '_> {
             }
             judge.path.pop();
         }
-        match fields.iter().zip(seen).find(|(field, seen)| !seen && !field.optional) {
+        match fields
+            .iter()
+            .zip(seen)
+            .find(|(field, seen)| !seen && !field.optional)
+        {
             Some((field, _)) => {
                 judge.path.push(Step::Field(&field.name));
                 Err(judge.fail("missing"))
@@ -261,8 +281,12 @@ impl Found<'_> {
         match self {
             Self::Null => value.is_null(),
             Self::Boolean(found) => value.as_bool() == Some(found),
-            Self::Signed(found) => value.as_i64() == Some(found) || value.as_f64() == Some(found as f64),
-            Self::Unsigned(found) => value.as_u64() == Some(found) || value.as_f64() == Some(found as f64),
+            Self::Signed(found) => {
+                value.as_i64() == Some(found) || value.as_f64() == Some(found as f64)
+            }
+            Self::Unsigned(found) => {
+                value.as_u64() == Some(found) || value.as_f64() == Some(found as f64)
+            }
             Self::Float(found) => value.as_f64() == Some(found),
             Self::Text(found) => value.as_str() == Some(found),
             Self::Array | Self::Object => false,

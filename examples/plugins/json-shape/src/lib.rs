@@ -48,20 +48,26 @@ impl assertion::Guest for JsonShape {
             Ok(shape) => judge::fault(&body, shape),
             Err(error) => Some(format!("the config cannot be used: {error}")),
         });
-        assertion::Verdict { pass: failure.is_none(), detail: failure.unwrap_or_default() }
+        assertion::Verdict {
+            pass: failure.is_none(),
+            detail: failure.unwrap_or_default(),
+        }
     }
 }
 
 fn with_shape<R>(config: String, then: impl FnOnce(&Result<Shape, String>) -> R) -> R {
     SHAPES.with_borrow_mut(|shapes| {
-        let at = shapes.iter().position(|(seen, _)| *seen == config).unwrap_or_else(|| {
-            if shapes.len() == SHAPES_MAX {
-                shapes.clear();
-            }
-            let shape = shape::read(&config);
-            shapes.push((config, shape));
-            shapes.len() - 1
-        });
+        let at = shapes
+            .iter()
+            .position(|(seen, _)| *seen == config)
+            .unwrap_or_else(|| {
+                if shapes.len() == SHAPES_MAX {
+                    shapes.clear();
+                }
+                let shape = shape::read(&config);
+                shapes.push((config, shape));
+                shapes.len() - 1
+            });
         then(&shapes[at].1)
     })
 }

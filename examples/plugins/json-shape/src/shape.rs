@@ -67,31 +67,50 @@ impl Type {
 /// Reads the config. The error is one sentence.
 pub(crate) fn read(config: &str) -> Result<Shape, String> {
     let config: Map<String, Value> = serde_json::from_str(config).map_err(|e| e.to_string())?;
-    if let Some(key) = config.keys().find(|key| !matches!(key.as_str(), "fields" | "each")) {
-        return Err(format!("it has an unknown key `{key}`; it takes `fields` or `each`"));
+    if let Some(key) = config
+        .keys()
+        .find(|key| !matches!(key.as_str(), "fields" | "each"))
+    {
+        return Err(format!(
+            "it has an unknown key `{key}`; it takes `fields` or `each`"
+        ));
     }
     match (config.get("fields"), config.get("each")) {
         (Some(Value::Object(fields)), None) => object(fields),
         (Some(_), None) => Err("`fields` is no object".into()),
         (None, Some(each)) => Ok(Shape::Each(Box::new(shape(each, "each")?))),
-        (Some(_), Some(_)) => Err("it has both `fields` and `each`; a body is an object or an array".into()),
-        (None, None) => Err("it has neither `fields` (for an object) nor `each` (for an array)".into()),
+        (Some(_), Some(_)) => {
+            Err("it has both `fields` and `each`; a body is an object or an array".into())
+        }
+        (None, None) => {
+            Err("it has neither `fields` (for an object) nor `each` (for an array)".into())
+        }
     }
 }
 
 fn object(fields: &Map<String, Value>) -> Result<Shape, String> {
-    fields.iter().map(|(key, value)| field(key, value)).collect::<Result<_, _>>().map(Shape::Object)
+    fields
+        .iter()
+        .map(|(key, value)| field(key, value))
+        .collect::<Result<_, _>>()
+        .map(Shape::Object)
 }
 
 /// `name`, `name?` for one that may be absent, `name[]` for the elements of an array, `name[]?` for both.
 fn field(key: &str, value: &Value) -> Result<Field, String> {
-    let (mut name, optional) = key.strip_suffix('?').map_or((key, false), |name| (name, true));
+    let (mut name, optional) = key
+        .strip_suffix('?')
+        .map_or((key, false), |name| (name, true));
     let mut shape = shape(value, key)?;
     while let Some(array) = name.strip_suffix("[]") {
         name = array;
         shape = Shape::Each(Box::new(shape));
     }
-    Ok(Field { name: name.to_owned(), optional, shape })
+    Ok(Field {
+        name: name.to_owned(),
+        optional,
+        shape,
+    })
 }
 
 fn shape(value: &Value, key: &str) -> Result<Shape, String> {
