@@ -6,7 +6,7 @@ mod common;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{loadr, plan, repository, run_file, run_plan, target, wait_until};
+use common::{examples, loadr, plan, repository, run_file, run_plan, target, wait_until};
 
 const ITERATIONS: &str = "{ executor: per-vu-iterations, vus: 7, iterations: 100 }";
 
@@ -476,25 +476,15 @@ fn quiet_prints_nothing_when_all_is_well() {
 
 #[test]
 fn every_example_plan_runs_against_the_embedded_target() {
-    let mut plans = 0;
-    for entry in std::fs::read_dir(repository("examples")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "yaml") {
-            let flags = ["--embedded-target", "--cores", "1", "--duration", "500ms"];
-            let run = run_file(&path, &flags);
-            assert_eq!(
-                run.code,
-                0,
-                "{}: {}{}",
-                path.display(),
-                run.stderr,
-                run.stdout
-            );
-            assert!(run.count("http_reqs") > 0, "{}", path.display());
-            plans += 1;
-        }
+    let plans = examples();
+    assert!(plans.len() >= 3);
+    for path in plans {
+        let flags = ["--embedded-target", "--cores", "1", "--duration", "500ms"];
+        let run = run_file(&path, &flags);
+        let said = || format!("{}: {}{}", path.display(), run.stderr, run.stdout);
+        assert_eq!(run.code, 0, "{}", said());
+        assert!(run.count("http_reqs") > 0, "{}", said());
     }
-    assert!(plans >= 2);
 }
 
 #[test]

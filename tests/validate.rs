@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{loadr, repository};
+use common::{examples, loadr, repository};
 
 const WRONG: &str = "scenarios:\n  s:\n    executor: constant-vus\n    vus: 0\n    duration: 1s\n    flow:\n      - request: { urll: http://127.0.0.1:1/ }\n";
 
@@ -69,12 +69,9 @@ fn several_plans_are_one_json_document() {
 
 #[test]
 fn every_example_is_sound() {
-    for entry in fs::read_dir(repository("examples")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "yaml") {
-            let (code, text) = output(&[path.to_str().unwrap()]);
-            assert_eq!((code, text), (0, format!("{}: sound\n", path.display())));
-        }
+    for path in examples() {
+        let (code, text) = output(&[path.to_str().unwrap()]);
+        assert_eq!((code, text), (0, format!("{}: sound\n", path.display())));
     }
 }
 

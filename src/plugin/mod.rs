@@ -3,6 +3,7 @@
 mod bench;
 mod call;
 mod manage;
+mod new;
 mod response;
 
 use std::io::{Write, stdout};
@@ -57,6 +58,9 @@ impl Directory {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a project that builds into a plugin.
+    #[command(after_help = new::HELP)]
+    New(new::NewArgs),
     /// Install a plugin: a package directory, a .tar.gz of one, or a bare .wasm component.
     ///
     /// Everything is checked and compiled before anything changes. A plugin of the same name is replaced; a disabled one
@@ -116,6 +120,7 @@ pub(crate) fn run(args: &PluginArgs) -> Result<u8, String> {
             .ok_or("no plugins directory: neither HOME nor LOADR_PLUGINS_DIR is set; name one with --plugins-dir")
     };
     match &args.command {
+        Command::New(args) => new::run(args),
         Command::Install { path } => manage::install(&store()?, path),
         Command::List { json } => manage::list(&store()?, *json),
         Command::Info { name, json } => manage::info(&store()?, name, *json),

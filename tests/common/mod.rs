@@ -137,3 +137,16 @@ pub fn wait_until(mut done: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// The example plans that need nothing built first. Those of the other guests are run by `guests.rs`.
+pub fn examples() -> Vec<PathBuf> {
+    let built_first = ["header-policy.yaml", "json-path.yaml", "query-value.yaml"];
+    let mut plans: Vec<PathBuf> = std::fs::read_dir(repository("examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .filter(|path| !built_first.iter().any(|name| path.ends_with(name)))
+        .collect();
+    plans.sort();
+    plans
+}

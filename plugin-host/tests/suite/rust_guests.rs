@@ -139,3 +139,84 @@ fn order_check_is_what_its_source_says() {
     assert_eq!(check(200, b"x", r#"{"max_ms":13}"#), "");
     assert!(check(200, b"x", "[").starts_with("the config cannot be read: "));
 }
+
+#[test]
+fn json_shape_is_what_its_source_says() {
+    let plugin = load("json-shape");
+    assert_eq!(
+        (plugin.name(), plugin.version(), plugin.kind()),
+        ("json-shape", "0.1.0", Kind::Assertion)
+    );
+    assert!(plugin.exports().assertion && !plugin.exports().extractor);
+    let mut instance = plugin.instantiate(&Limits::default()).unwrap();
+    let mut check = |body: &str, config: &str| {
+        let mut detail = "left over".to_owned();
+        let pass = instance
+            .check(200, body.as_bytes(), &[], 12.5, config, &mut detail)
+            .unwrap();
+        assert_eq!(pass, detail.is_empty(), "{detail}");
+        detail
+    };
+    let order = r#"{"fields":{"order":"string","state":["confirmed","shipped"]}}"#;
+    for (body, config, detail) in [
+        (r#"{"order":"7","state":"confirmed"}"#, order, ""),
+        (r#"{"state":"shipped","more":[{}],"order":"\n"}"#, order, ""),
+        (r#"{"state":"shipped"}"#, order, "order: missing"),
+        (
+            r#"{"order":7}"#,
+            order,
+            "order: a number, expected a string",
+        ),
+        (
+            r#"{"order":"7","state":"lost"}"#,
+            order,
+            r#"state: "lost", expected one of "confirmed", "shipped""#,
+        ),
+        ("[]", order, "the body: an array, expected an object"),
+        (
+            r#"{"a":{"b":[{"c":1},{"c":1.5}]}}"#,
+            r#"{"fields":{"a":{"b[]":{"c":"integer"}}}}"#,
+            "a.b[1].c: a number, expected an integer",
+        ),
+        (
+            r#"{"a":null}"#,
+            r#"{"fields":{"a?":"string","b[]?":"any"}}"#,
+            "",
+        ),
+        (
+            r#"{"a":null}"#,
+            r#"{"fields":{"a":"string"}}"#,
+            "a: null, expected a string",
+        ),
+        (
+            r#"{"m":[[1],[2,true]]}"#,
+            r#"{"fields":{"m[][]":"number"}}"#,
+            "m[1][1]: a boolean, expected a number",
+        ),
+        (
+            r#"[{"id":1},{"id":2.0},{}]"#,
+            r#"{"each":{"id":"integer"}}"#,
+            "[2].id: missing",
+        ),
+        (
+            r#"{"a":1.0,"b":true}"#,
+            r#"{"fields":{"a":[1],"b":[null,true]}}"#,
+            "",
+        ),
+        (r#"{"a":2}"#, r#"{"fields":{"a":[1]}}"#, "a: 2, expected 1"),
+        (
+            "{}",
+            "{}",
+            "the config cannot be used: it has neither `fields` (for an object) nor `each` (for an array)",
+        ),
+    ] {
+        assert_eq!(check(body, config), detail, "{body} {config}");
+    }
+    for body in ["", "{", r#"{"order":"7","state":"shipped"} x"#] {
+        assert!(check(body, order).starts_with("the body is not JSON: "));
+    }
+    let deep = "[".repeat(100_000);
+    assert!(check(&format!("{{\"x\":{deep}"), order).starts_with("the body is not JSON: "));
+    assert!(check("{}", r#"{"fields":{"a":"text"}}"#).contains("unknown type \"text\""));
+    assert!(check("{}", r#"{"field":{}}"#).contains("unknown key `field`"));
+}
