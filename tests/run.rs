@@ -353,6 +353,13 @@ fn iterations_in_flight_get_their_grace_and_are_cancelled_after_it() {
         metrics.iter().all(|m| m["metric"] != "http_reqs"),
         "nothing was finished"
     );
+    // Nor is what they waited for passed over in silence.
+    assert_eq!(run.summary["iterations_interrupted"], 2);
+    assert!(
+        run.stdout.contains("2 iterations did not end"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub struct PluginSources {
 
 /// How long it must take to make a plugin ready before it is worth a word that the next run has to do so again.
 const SLOW: Duration = Duration::from_millis(500);
+/// How many plugins are loaded at once.
+const SIDE_BY_SIDE: usize = 8;
 
 impl LoadedPlugins {
     /// Loads the program's plugins from their files or from where they are installed.
@@ -54,9 +56,13 @@ impl LoadedPlugins {
         let mut problems = Vec::new();
         let mut loaded = Vec::new();
         let mut warnings = Vec::new();
-        for used in &program.plugins {
-            let began = Instant::now();
-            match find(&host, sources, used) {
+        for (used, (found, took)) in
+            program
+                .plugins
+                .iter()
+                .zip(find_all(&host, sources, &program.plugins))
+        {
+            match found {
                 Ok(plugin) => {
                     let limits = Limits {
                         call_timeout: used.call_timeout,
@@ -71,13 +77,13 @@ impl LoadedPlugins {
                         ));
                     }
                     if let Some(note) = plugin.cache_note()
-                        && began.elapsed() > SLOW
+                        && took > SLOW
                     {
                         warnings.push(format!(
                             "plugin `{}` took {:.1} s to compile, and so it will each time, because its machine code cannot be \
                              kept: {note}",
                             used.name,
-                            began.elapsed().as_secs_f64()
+                            took.as_secs_f64()
                         ));
                     }
                     loaded.push((plugin, limits));
@@ -142,12 +148,37 @@ impl LoadedPlugins {
     }
 }
 
-/// Loads one plugin. The error is a message and what may help.
-fn find(
-    host: &Host,
-    sources: &PluginSources,
-    used: &PluginUse,
-) -> Result<Plugin, (String, Option<String>)> {
+/// What came of loading a plugin: it, or a message and what may help.
+type Found = Result<Plugin, (String, Option<String>)>;
+
+/// Loads plugins side by side, so that a first run waits for the slowest compilation and not for all of them; with how
+/// long each took.
+fn find_all(host: &Host, sources: &PluginSources, used: &[PluginUse]) -> Vec<(Found, Duration)> {
+    let timed = |used| {
+        let began = Instant::now();
+        let found = find(host, sources, used);
+        (found, began.elapsed())
+    };
+    let mut all = Vec::new();
+    for some in used.chunks(SIDE_BY_SIDE) {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = some
+                .iter()
+                .map(|used| scope.spawn(|| timed(used)))
+                .collect();
+            all.extend(threads.into_iter().map(|thread| {
+                thread.join().unwrap_or_else(|_| {
+                    let message = "its loading broke off, which is a fault of this program";
+                    (Err((message.to_owned(), None)), Duration::ZERO)
+                })
+            }));
+        });
+    }
+    all
+}
+
+/// Loads one plugin.
+fn find(host: &Host, sources: &PluginSources, used: &PluginUse) -> Found {
     let name = &used.name;
     if let Some(path) = &used.path {
         return sources

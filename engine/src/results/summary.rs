@@ -49,6 +49,8 @@ pub struct Summary {
     pub exit_code: u8,
     /// SHA-256 of the effective plan.
     pub plan_hash: String,
+    /// Iterations that `graceful_stop` did not suffice for. Their last requests are in no figure.
+    pub iterations_interrupted: u64,
     /// By kind, most frequent first.
     pub errors: Vec<ErrorSummary>,
     /// In the plan's order.
@@ -292,6 +294,12 @@ impl Summary {
             format: FORMAT,
             exit_code,
             plan_hash: outcome.program.plan_hash.clone(),
+            iterations_interrupted: aggregate
+                .total
+                .scenarios
+                .iter()
+                .map(|s| s.interrupted)
+                .sum(),
             errors: errors(outcome),
             plugins: outcome
                 .program

@@ -36,6 +36,13 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
         scenarios(s),
         duration(s.duration_secs * 1e3)
     )?;
+    if s.iterations_interrupted > 0 {
+        writeln!(
+            out,
+            "  ! {} iterations did not end within `graceful_stop` and were cancelled: what they waited for is in no figure\n",
+            s.iterations_interrupted
+        )?;
+    }
     if !s.thresholds.is_empty() {
         writeln!(out, "  THRESHOLDS")?;
         for t in &s.thresholds {
