@@ -23,6 +23,7 @@
 //! no file, no socket, no environment, no arguments, and what it prints is dropped. See [`Instance`] for what happens
 //! when it fails.
 
+mod batch;
 mod error;
 mod exports;
 mod host;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::Map;
 use wasmtime::component::{Component, ComponentExportIndex, ComponentType, InstancePre, Lift};
 
+use crate::batch;
 use crate::error::{CallError, LoadError};
 use crate::exports;
 use crate::host::HostInner;
@@ -47,7 +48,7 @@ pub(crate) fn load(host: &Arc<HostInner>, path: &Path) -> Result<Plugin, LoadErr
     };
     let bytes = read(&entry, COMPONENT_BYTES_MAX, "a component")?;
     check_preamble(&bytes, &entry)?;
-    let component = Component::from_binary(&host.engine, &bytes).map_err(|error| {
+    let component = compile(host, &bytes).map_err(|error| {
         let why = crate::error::short(&error.root_cause().to_string());
         LoadError::new(&entry, format!("is not a valid component: {why}; build it again, or copy it again if it was cut short"))
     })?;
@@ -75,6 +76,17 @@ pub(crate) fn load(host: &Arc<HostInner>, path: &Path) -> Result<Plugin, LoadErr
         ));
     }
     Ok(Plugin::new(Arc::clone(host), manifest, linked, functions))
+}
+
+/// Compiles the component, with our code beside its own where that is possible.
+fn compile(host: &HostInner, bytes: &[u8]) -> wasmtime::Result<Component> {
+    if let Some(batched) = batch::add(bytes)
+        && let Ok(component) = Component::from_binary(&host.engine, &batched)
+    {
+        return Ok(component);
+    }
+    // As it is: it works the same, or the message is about the file as it is.
+    Component::from_binary(&host.engine, bytes)
 }
 
 const MANIFEST: &str = "plugin.toml";
