@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use loadr_plugin_host::{Host, Limits, Plugin};
+use loadr_plugin_host::{Host, Limits, Plugin, Turnover};
 
 /// A guest whose functions return at once: what is left is the host's share and the handing over of the arguments.
 const EMPTY: &str = include_str!("empty.wat");
@@ -72,6 +72,17 @@ fn calls(criterion: &mut Criterion) {
     criterion.bench_function("a fresh order-id instance", |bencher| {
         bencher.iter(|| rust.instantiate(&Limits::default()).unwrap());
     });
+    for (turnover, name) in [(Turnover::Run, "given back"), (Turnover::Call, "kept")] {
+        let pool = rust.pooled(1, &Limits::default(), turnover).unwrap();
+        criterion.bench_function(&format!("the same from a pool, memory {name}"), |bencher| {
+            bencher.iter(|| pool.instantiate(&Limits::default()).unwrap());
+        });
+        let mut instance = pool.fresh_each_call(&Limits::default());
+        let (body, mut out) = (body(), Vec::new());
+        criterion.bench_function(&format!("a fresh instance each call, memory {name}"), |b| {
+            b.iter(|| instance.extract(&body, &HEADERS, CONFIG, &mut out).unwrap());
+        });
+    }
 }
 
 criterion_group!(benches, calls);

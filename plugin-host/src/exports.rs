@@ -6,6 +6,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex};
 
+use crate::batch;
 use crate::error::LoadError;
 use crate::wit_type;
 
@@ -19,6 +20,17 @@ pub(crate) struct Functions {
     pub(crate) describe: ComponentExportIndex,
     pub(crate) extract: Option<ComponentExportIndex>,
     pub(crate) check: Option<ComponentExportIndex>,
+    /// The same, taking all arguments in one block.
+    pub(crate) batched_extract: Option<ComponentExportIndex>,
+    pub(crate) batched_check: Option<ComponentExportIndex>,
+}
+
+impl Functions {
+    /// The memory that the code beside the guest's own takes, in bytes.
+    pub(crate) fn batch_bytes(&self) -> u64 {
+        let batched = [&self.batched_extract, &self.batched_check];
+        batched.into_iter().flatten().count() as u64 * batch::MEMORY_BYTES
+    }
 }
 
 /// Finds and type-checks the exports.
@@ -56,6 +68,8 @@ pub(crate) fn find(
         describe,
         extract,
         check,
+        batched_extract: component.get_export_index(None, batch::EXTRACT),
+        batched_check: component.get_export_index(None, batch::CHECK),
     })
 }
 
@@ -143,8 +157,10 @@ impl Search<'_> {
         let ty = self.component.component_type();
         let names: Vec<_> = ty
             .exports(self.engine)
+            .map(|(name, _)| name)
+            .filter(|name| ![batch::EXTRACT, batch::CHECK].contains(name))
             .take(3)
-            .map(|(name, _)| crate::error::short(name))
+            .map(crate::error::short)
             .collect();
         if names.is_empty() {
             " (it exports nothing)".into()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use wasmtime::component::{ComponentExportIndex, InstancePre};
+use wasmtime::component::InstancePre;
 use wasmtime::{Engine, Store};
 
 use crate::error::CallError;
@@ -36,6 +36,8 @@ pub struct Instance {
     timeout_ticks: u64,
     lasting: Lasting,
     output: Option<Output>,
+    /// Where arguments are put together, see [`batch`](crate::batch).
+    block: Vec<u8>,
 }
 
 /// What there is between two calls.
@@ -90,6 +92,7 @@ impl Instance {
             limits,
             lasting,
             output: None,
+            block: Vec::new(),
         }
     }
 
@@ -122,13 +125,13 @@ impl Instance {
         out: &mut Vec<u8>,
     ) -> Result<bool, CallError> {
         out.clear();
-        let value = self.call(|reads, live| {
+        let value = self.call(|reads, live, block| {
             let func = live
                 .extract
                 .as_ref()
                 .ok_or_else(|| wasmtime::format_err!("the plugin does not export an extractor"))?;
             with_reads(reads, body, headers, |body, headers| {
-                func.call(&mut live.store, (body, headers, config))
+                func.call(&mut live.store, block, (body, headers, config))
             })
         })?;
         if let Some(value) = &value {
@@ -155,7 +158,7 @@ impl Instance {
         detail: &mut String,
     ) -> Result<bool, CallError> {
         detail.clear();
-        let verdict = self.call(|reads, live| {
+        let verdict = self.call(|reads, live, block| {
             let func = live
                 .check
                 .as_ref()
@@ -163,6 +166,7 @@ impl Instance {
             with_reads(reads, body, headers, |body, headers| {
                 func.call(
                     &mut live.store,
+                    block,
                     (i64::from(status), body, headers, duration_ms, config),
                 )
             })
@@ -174,7 +178,7 @@ impl Instance {
     /// Runs one call under the deadline, on a fresh guest if the last call failed.
     fn call<R>(
         &mut self,
-        call: impl FnOnce(&Reads, &mut Live) -> wasmtime::Result<R>,
+        call: impl FnOnce(&Reads, &mut Live, &mut Vec<u8>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
         let (plugin, limits) = (&self.plugin, &self.limits);
         let reads = &plugin.manifest.reads;
@@ -189,7 +193,7 @@ impl Instance {
                     }
                 };
                 arm(&mut live.store, self.timeout_ticks);
-                let result = call(reads, live);
+                let result = call(reads, live, &mut self.block);
                 if result.is_err() {
                     *lasting = None;
                 }
@@ -203,7 +207,7 @@ impl Instance {
                 let mut guest = guest;
                 guest.output.clone_from(&self.output);
                 let mut live = Live::new(plugin, guest, limits.call_timeout)?;
-                let result = call(reads, &mut live);
+                let result = call(reads, &mut live, &mut self.block);
                 *spare = Some(Box::new(live.store.into_data()));
                 result
             }
@@ -226,17 +230,20 @@ impl Live {
     fn new(plugin: &PluginInner, guest: Guest, timeout: Duration) -> Result<Self, CallError> {
         let start = || {
             let (mut store, instance) = start(&plugin.linked, guest, timeout)?;
-            let mut func = |index: &Option<ComponentExportIndex>| {
-                index
-                    .as_ref()
-                    .and_then(|index| instance.get_func(&mut store, index))
-            };
-            let (extract, check) = (
-                func(&plugin.functions.extract),
-                func(&plugin.functions.check),
-            );
-            let extract = extract.map(|func| Extract::new(func, &store)).transpose()?;
-            let check = check.map(|func| Check::new(func, &store)).transpose()?;
+            let functions = &plugin.functions;
+            let [extract, batched_extract, check, batched_check] = [
+                &functions.extract,
+                &functions.batched_extract,
+                &functions.check,
+                &functions.batched_check,
+            ]
+            .map(|index| {
+                let index = index.as_ref()?;
+                instance.get_func(&mut store, index)
+            });
+            let extract = extract.map(|func| Extract::new(func, batched_extract, &store));
+            let check = check.map(|func| Check::new(func, batched_check, &store));
+            let (extract, check) = (extract.transpose()?, check.transpose()?);
             Ok(Self {
                 store,
                 extract,

@@ -23,6 +23,7 @@
 //! no file, no socket, no environment, no arguments, and what it prints is dropped. See [`Instance`] for what happens
 //! when it fails.
 
+mod batch;
 mod compiled;
 mod error;
 mod exports;

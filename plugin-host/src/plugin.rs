@@ -30,6 +30,18 @@ pub(crate) struct PluginInner {
     pub(crate) origin: Origin,
 }
 
+impl PluginInner {
+    /// The limits with what our own code beside the guest's takes, so that the guest has all that it is allowed.
+    fn with_ours(&self, limits: &Limits) -> Limits {
+        Limits {
+            memory_bytes: limits
+                .memory_bytes
+                .saturating_add(self.functions.batch_bytes()),
+            ..limits.clone()
+        }
+    }
+}
+
 /// Which interfaces a plugin exports; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exports {
@@ -132,7 +144,7 @@ impl Plugin {
     ///
     /// Where a start function fails, or the guest needs more memory to begin with than `limits` allow.
     pub fn instantiate(&self, limits: &Limits) -> Result<Instance, CallError> {
-        Instance::new(Arc::clone(&self.inner), limits.clone())
+        Instance::new(Arc::clone(&self.inner), self.inner.with_ours(limits))
     }
 
     /// What calls a fresh instance each time: nothing is left of one call for the next. Meant for a plugin from
@@ -141,7 +153,7 @@ impl Plugin {
     /// Start functions run within the call, and their time is the call's.
     #[must_use]
     pub fn fresh_each_call(&self, limits: &Limits) -> Instance {
-        Instance::fresh_each_call(Arc::clone(&self.inner), limits.clone())
+        Instance::fresh_each_call(Arc::clone(&self.inner), self.inner.with_ours(limits))
     }
 
     /// The same plugin with memory set aside for so many instances at a time. Instances past that number cannot be made.

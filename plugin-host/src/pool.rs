@@ -18,8 +18,8 @@ use crate::sandbox;
 /// cannot leave it.
 const MEMORY_RESERVED_BYTES: u64 = 4 << 30;
 
-/// The part of the address space that a pool may take, in bytes: half of what a process has on x86-64.
-const ADDRESS_SPACE_BYTES: u64 = 1 << 46;
+/// The part of the address space that a pool may take, in bytes: three quarters of what a process has on x86-64.
+const ADDRESS_SPACE_BYTES: u64 = 96 << 40;
 
 /// How much of a memory or table is wiped by hand rather than given back to the kernel and faulted in again, in bytes, where
 /// each call resets it.
@@ -63,7 +63,7 @@ pub(crate) fn pooled(
         .max_memories_per_module(limits::MEMORIES_MAX as u32)
         .max_tables_per_module(limits::TABLES_MAX as u32)
         .table_elements(limits::TABLE_ELEMENTS_MAX)
-        .max_memory_size(memory_bytes(limits))
+        .max_memory_size(memory_bytes(limits).max(crate::batch::MEMORY_BYTES as usize))
         // The largest component there is must fit; it is virtual until touched.
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)

@@ -8,6 +8,7 @@
 use wasmtime::component::{ComponentType, Func, Lift, TypedFunc};
 use wasmtime::{AsContextMut, Store};
 
+use crate::batch;
 use crate::sandbox::Guest;
 
 /// Response headers as the guest gets them.
@@ -27,45 +28,101 @@ pub(crate) struct Verdict {
     pub(crate) detail: String,
 }
 
+/// The block of `batch`.
+type BatchedExtractArguments<'a> = (&'a [u8],);
+
+/// The block of `batch`, status, duration in milliseconds.
+type BatchedCheckArguments<'a> = (&'a [u8], i64, f64);
+
 /// `extract`, its type checked.
-pub(crate) struct Extract(Func);
+pub(crate) struct Extract {
+    func: Func,
+    batched: Option<Func>,
+}
 
 impl Extract {
-    pub(crate) fn new(func: Func, store: &Store<Guest>) -> wasmtime::Result<Self> {
+    /// `batched` is the same function taking a block.
+    pub(crate) fn new(
+        func: Func,
+        batched: Option<Func>,
+        store: &Store<Guest>,
+    ) -> wasmtime::Result<Self> {
         func.typed::<ExtractArguments<'_>, (Option<String>,)>(store)?;
-        Ok(Self(func))
+        if let Some(batched) = &batched {
+            batched.typed::<BatchedExtractArguments<'_>, (Option<String>,)>(store)?;
+        }
+        Ok(Self { func, batched })
     }
 
+    /// Calls it, through `block` where that is possible.
     pub(crate) fn call(
         &self,
         store: impl AsContextMut,
-        arguments: ExtractArguments<'_>,
+        block: &mut Vec<u8>,
+        (body, headers, config): ExtractArguments<'_>,
     ) -> wasmtime::Result<Option<String>> {
+        if let Some(batched) = self.batched
+            && batch::write(block, body, headers, config)
+        {
+            // SAFETY: as below.
+            #[allow(unsafe_code, reason = "see the head of this file")]
+            let func = unsafe {
+                TypedFunc::<BatchedExtractArguments<'_>, (Option<String>,)>::new_unchecked(batched)
+            };
+            return func.call(store, (block,)).map(|(value,)| value);
+        }
         // SAFETY: `new` checked this function against the same types; lifetimes are no part of a component's types.
         #[allow(unsafe_code, reason = "see the head of this file")]
-        let func =
-            unsafe { TypedFunc::<ExtractArguments<'_>, (Option<String>,)>::new_unchecked(self.0) };
-        func.call(store, arguments).map(|(value,)| value)
+        let func = unsafe {
+            TypedFunc::<ExtractArguments<'_>, (Option<String>,)>::new_unchecked(self.func)
+        };
+        func.call(store, (body, headers, config))
+            .map(|(value,)| value)
     }
 }
 
 /// `check`, its type checked.
-pub(crate) struct Check(Func);
+pub(crate) struct Check {
+    func: Func,
+    batched: Option<Func>,
+}
 
 impl Check {
-    pub(crate) fn new(func: Func, store: &Store<Guest>) -> wasmtime::Result<Self> {
+    /// `batched` is the same function taking a block.
+    pub(crate) fn new(
+        func: Func,
+        batched: Option<Func>,
+        store: &Store<Guest>,
+    ) -> wasmtime::Result<Self> {
         func.typed::<CheckArguments<'_>, (Verdict,)>(store)?;
-        Ok(Self(func))
+        if let Some(batched) = &batched {
+            batched.typed::<BatchedCheckArguments<'_>, ((bool, String),)>(store)?;
+        }
+        Ok(Self { func, batched })
     }
 
+    /// Calls it, through `block` where that is possible.
     pub(crate) fn call(
         &self,
         store: impl AsContextMut,
-        arguments: CheckArguments<'_>,
+        block: &mut Vec<u8>,
+        (status, body, headers, duration_ms, config): CheckArguments<'_>,
     ) -> wasmtime::Result<Verdict> {
+        if let Some(batched) = self.batched
+            && batch::write(block, body, headers, config)
+        {
+            // SAFETY: as below.
+            #[allow(unsafe_code, reason = "see the head of this file")]
+            let func = unsafe {
+                TypedFunc::<BatchedCheckArguments<'_>, ((bool, String),)>::new_unchecked(batched)
+            };
+            let ((pass, detail),) = func.call(store, (block, status, duration_ms))?;
+            return Ok(Verdict { pass, detail });
+        }
         // SAFETY: `new` checked this function against the same types; lifetimes are no part of a component's types.
         #[allow(unsafe_code, reason = "see the head of this file")]
-        let func = unsafe { TypedFunc::<CheckArguments<'_>, (Verdict,)>::new_unchecked(self.0) };
-        func.call(store, arguments).map(|(verdict,)| verdict)
+        let func = unsafe { TypedFunc::<CheckArguments<'_>, (Verdict,)>::new_unchecked(self.func) };
+        func.call(store, (status, body, headers, duration_ms, config))
+            .map(|(verdict,)| verdict)
     }
 }

@@ -29,6 +29,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::Plugin;
+use crate::batch;
 use crate::error::LoadError;
 use crate::host::Host;
 use secret::Secret;
@@ -225,9 +226,15 @@ impl<'a> Keeping<'a> {
     }
 }
 
+/// Compiles the component, with our code beside its own where that is possible.
 fn compile(engine: &Engine, bytes: &[u8], unkept: Option<Unkept>) -> wasmtime::Result<Code> {
+    let batched = batch::add(bytes).and_then(|bytes| Component::from_binary(engine, &bytes).ok());
     Ok(Code {
-        component: Component::from_binary(engine, bytes)?,
+        component: match batched {
+            Some(component) => component,
+            // As it is: it works the same, or the message is about the file as it is.
+            None => Component::from_binary(engine, bytes)?,
+        },
         origin: Origin {
             was_compiled: true,
             unkept,
@@ -256,6 +263,8 @@ fn key(engine: &Engine, component: &[u8]) -> Key {
         "loadr-fast 2026 key of a compiled component",
     ));
     engine.precompile_compatibility_hash().hash(&mut feed);
+    // What is put beside the component is compiled with it.
+    feed.0.update(&batch::FINGERPRINT.to_le_bytes());
     feed.0.update(blake3::hash(component).as_bytes());
     feed.0.finalize().into()
 }

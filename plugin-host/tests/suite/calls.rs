@@ -147,6 +147,82 @@ fn text_in_utf16_is_understood() {
 }
 
 #[test]
+fn arguments_arrive_whole_however_many_and_large_they_are() {
+    let host = Host::new().unwrap();
+    // The value of the header whose number is the body's first byte, if there is one and the body's last byte is as due.
+    let extract = "(local $at i32)
+        (if (i32.ge_u (i32.load8_u (local.get 0)) (local.get 3)) (then (return (i32.const 80))))
+        (if (i32.ne (i32.load8_u (i32.sub (i32.add (local.get 0) (local.get 1)) (i32.const 1))) (i32.const 33))
+          (then unreachable))
+        (if (i32.ne (local.get 5) (i32.const 9)) (then unreachable))
+        (if (i32.ne (i32.load8_u offset=8 (local.get 4)) (i32.const 125)) (then unreachable))
+        (local.set $at (i32.add (local.get 2) (i32.shl (i32.load8_u (local.get 0)) (i32.const 4))))
+        (i32.store8 (i32.const 512) (i32.const 1))
+        (i32.store (i32.const 516) (i32.load offset=8 (local.get $at)))
+        (i32.store (i32.const 520) (i32.load offset=12 (local.get $at)))
+        i32.const 512";
+    let mut instance = Guest {
+        extract,
+        ..Guest::default()
+    }
+    .instance(&host);
+    let values: Vec<String> = (0..40).map(|n| "ä".repeat(n * 7)).collect();
+    // Around the size up to which all is handed over in one block, and past it.
+    for len in [2, 1000, 100_000, 131_000, 131_072, 200_000] {
+        for count in [0, 1, 8, 40] {
+            let headers: Vec<_> = values[..count]
+                .iter()
+                .map(|v| ("name", v.as_str()))
+                .collect();
+            for (n, expected) in (0..).zip(values[..count].iter().map(Some).chain([None])) {
+                let mut body = vec![b'x'; len];
+                (body[0], body[len - 1]) = (n, b'!');
+                let mut out = Vec::new();
+                let found = instance.extract(&body, &headers, r#"{"a":"b"}"#, &mut out);
+                assert_eq!(found, Ok(expected.is_some()), "{len} {count} {n}");
+                assert_eq!(out, expected.map_or(&b""[..], |v| v.as_bytes()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plugin_cannot_see_another_plugins_memory() {
+    let host = Host::new().unwrap();
+    let secret = "(memory.fill (i32.const 8192) (i32.const 0xa5) (i32.const 1000000)) i32.const 64";
+    // Looks for the secret in all the memory it can get, then past its end.
+    let spy = "(local $at i32)
+        (if (i32.eq (local.get 1) (i32.const 1)) (then (drop (i32.load (i32.shl (memory.size) (i32.const 16))))))
+        (drop (memory.grow (i32.const 100)))
+        (loop $l
+          (if (i64.eq (i64.load (local.get $at)) (i64.const 0xa5a5a5a5a5a5a5a5)) (then (return (i32.const 80))))
+          (local.set $at (i32.add (local.get $at) (i32.const 8)))
+          (br_if $l (i32.lt_u (local.get $at) (i32.shl (memory.size) (i32.const 16)))))
+        i32.const 64";
+    let instance = |extract: &str| {
+        let guest = Guest {
+            extract,
+            ..Guest::default()
+        };
+        let limits = Limits {
+            call_timeout: std::time::Duration::from_secs(10),
+            ..Limits::default()
+        };
+        guest.load(&host).unwrap().instantiate(&limits).unwrap()
+    };
+    let (mut keeper, mut spy) = (instance(secret), instance(spy));
+    assert_eq!(call(&mut keeper, b"").unwrap().as_deref(), Some("ok"));
+    assert_eq!(call(&mut spy, b"").unwrap().as_deref(), Some("ok"));
+    assert_eq!(
+        call(&mut spy, b"x"),
+        Err(CallError::Trap(
+            "wasm trap: out of bounds memory access".into()
+        ))
+    );
+    assert_eq!(call(&mut keeper, b"").unwrap().as_deref(), Some("ok"));
+}
+
+#[test]
 fn an_instance_remembers_and_another_does_not_see_it() {
     let host = Host::new().unwrap();
     // Counts its calls; from the second on it returns none.
