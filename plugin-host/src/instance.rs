@@ -125,19 +125,19 @@ impl Instance {
         out: &mut Vec<u8>,
     ) -> Result<bool, CallError> {
         out.clear();
-        let value = self.call(|reads, live, block| {
+        let found = self.call(|reads, live, block| {
             let func = live
                 .extract
                 .as_ref()
                 .ok_or_else(|| wasmtime::format_err!("the plugin does not export an extractor"))?;
             with_reads(reads, body, headers, |body, headers| {
-                func.call(&mut live.store, block, (body, headers, config))
+                func.call(&mut live.store, block, (body, headers, config), out)
             })
-        })?;
-        if let Some(value) = &value {
-            out.extend_from_slice(value.as_bytes());
+        });
+        if found.is_err() {
+            out.clear();
         }
-        Ok(value.is_some())
+        found
     }
 
     /// Calls `check`. Whether the response passes; the sentence for people is in `detail`.
@@ -158,7 +158,7 @@ impl Instance {
         detail: &mut String,
     ) -> Result<bool, CallError> {
         detail.clear();
-        let verdict = self.call(|reads, live, block| {
+        let pass = self.call(|reads, live, block| {
             let func = live
                 .check
                 .as_ref()
@@ -168,11 +168,14 @@ impl Instance {
                     &mut live.store,
                     block,
                     (i64::from(status), body, headers, duration_ms, config),
+                    detail,
                 )
             })
-        })?;
-        detail.push_str(&verdict.detail);
-        Ok(verdict.pass)
+        });
+        if pass.is_err() {
+            detail.clear();
+        }
+        pass
     }
 
     /// Runs one call under the deadline, on a fresh guest if the last call failed.

@@ -5,8 +5,8 @@
 //! checked once, where the instance is made, and taken for granted on each call. This file holds all of this crate's
 //! `unsafe`.
 
-use wasmtime::component::{ComponentType, Func, Lift, TypedFunc};
-use wasmtime::{AsContextMut, Store};
+use wasmtime::Store;
+use wasmtime::component::{ComponentType, Func, Lift, TypedFunc, WasmStr};
 
 use crate::batch;
 use crate::sandbox::Guest;
@@ -23,9 +23,9 @@ type CheckArguments<'a> = (i64, &'a [u8], &'a Headers<'a>, f64, &'a str);
 /// `verdict` of the interface.
 #[derive(ComponentType, Lift)]
 #[component(record)]
-pub(crate) struct Verdict {
-    pub(crate) pass: bool,
-    pub(crate) detail: String,
+struct Verdict {
+    pass: bool,
+    detail: String,
 }
 
 /// The block of `batch`.
@@ -49,35 +49,44 @@ impl Extract {
     ) -> wasmtime::Result<Self> {
         func.typed::<ExtractArguments<'_>, (Option<String>,)>(store)?;
         if let Some(batched) = &batched {
-            batched.typed::<BatchedExtractArguments<'_>, (Option<String>,)>(store)?;
+            batched.typed::<BatchedExtractArguments<'_>, (Option<WasmStr>,)>(store)?;
         }
         Ok(Self { func, batched })
     }
 
-    /// Calls it, through `block` where that is possible.
+    /// Calls it, through `block` where that is possible. The text goes to `out`, which is empty.
     pub(crate) fn call(
         &self,
-        store: impl AsContextMut,
+        store: &mut Store<Guest>,
         block: &mut Vec<u8>,
         (body, headers, config): ExtractArguments<'_>,
-    ) -> wasmtime::Result<Option<String>> {
+        out: &mut Vec<u8>,
+    ) -> wasmtime::Result<bool> {
         if let Some(batched) = self.batched
             && batch::write(block, body, headers, config)
         {
             // SAFETY: as below.
             #[allow(unsafe_code, reason = "see the head of this file")]
             let func = unsafe {
-                TypedFunc::<BatchedExtractArguments<'_>, (Option<String>,)>::new_unchecked(batched)
+                TypedFunc::<BatchedExtractArguments<'_>, (Option<WasmStr>,)>::new_unchecked(batched)
             };
-            return func.call(store, (block,)).map(|(value,)| value);
+            let (value,) = func.call(&mut *store, (block,))?;
+            // It lies in memory of our own, where nothing changes it before the next call.
+            if let Some(value) = &value {
+                out.extend_from_slice(value.to_str(&*store)?.as_bytes());
+            }
+            return Ok(value.is_some());
         }
         // SAFETY: `new` checked this function against the same types; lifetimes are no part of a component's types.
         #[allow(unsafe_code, reason = "see the head of this file")]
         let func = unsafe {
             TypedFunc::<ExtractArguments<'_>, (Option<String>,)>::new_unchecked(self.func)
         };
-        func.call(store, (body, headers, config))
-            .map(|(value,)| value)
+        let (value,) = func.call(store, (body, headers, config))?;
+        if let Some(value) = &value {
+            out.extend_from_slice(value.as_bytes());
+        }
+        Ok(value.is_some())
     }
 }
 
@@ -96,33 +105,36 @@ impl Check {
     ) -> wasmtime::Result<Self> {
         func.typed::<CheckArguments<'_>, (Verdict,)>(store)?;
         if let Some(batched) = &batched {
-            batched.typed::<BatchedCheckArguments<'_>, ((bool, String),)>(store)?;
+            batched.typed::<BatchedCheckArguments<'_>, ((bool, WasmStr),)>(store)?;
         }
         Ok(Self { func, batched })
     }
 
-    /// Calls it, through `block` where that is possible.
+    /// Calls it, through `block` where that is possible. The text goes to `out`, which is empty.
     pub(crate) fn call(
         &self,
-        store: impl AsContextMut,
+        store: &mut Store<Guest>,
         block: &mut Vec<u8>,
         (status, body, headers, duration_ms, config): CheckArguments<'_>,
-    ) -> wasmtime::Result<Verdict> {
+        out: &mut String,
+    ) -> wasmtime::Result<bool> {
         if let Some(batched) = self.batched
             && batch::write(block, body, headers, config)
         {
             // SAFETY: as below.
             #[allow(unsafe_code, reason = "see the head of this file")]
             let func = unsafe {
-                TypedFunc::<BatchedCheckArguments<'_>, ((bool, String),)>::new_unchecked(batched)
+                TypedFunc::<BatchedCheckArguments<'_>, ((bool, WasmStr),)>::new_unchecked(batched)
             };
-            let ((pass, detail),) = func.call(store, (block, status, duration_ms))?;
-            return Ok(Verdict { pass, detail });
+            let ((pass, detail),) = func.call(&mut *store, (block, status, duration_ms))?;
+            out.push_str(&detail.to_str(&*store)?);
+            return Ok(pass);
         }
         // SAFETY: `new` checked this function against the same types; lifetimes are no part of a component's types.
         #[allow(unsafe_code, reason = "see the head of this file")]
         let func = unsafe { TypedFunc::<CheckArguments<'_>, (Verdict,)>::new_unchecked(self.func) };
-        func.call(store, (status, body, headers, duration_ms, config))
-            .map(|(verdict,)| verdict)
+        let (verdict,) = func.call(store, (status, body, headers, duration_ms, config))?;
+        out.push_str(&verdict.detail);
+        Ok(verdict.pass)
     }
 }

@@ -48,7 +48,7 @@ fn of_1000_calls(mut call: impl FnMut()) -> usize {
 }
 
 #[test]
-fn a_call_allocates_nothing_but_the_text_it_found() {
+fn a_call_allocates_nothing() {
     let host = Host::new().unwrap();
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
     let load = |name: &str| {
@@ -90,9 +90,8 @@ fn a_call_allocates_nothing_but_the_text_it_found() {
         );
     });
 
-    // The engine copies a text out before the guest frees it, and hands it over as a string of its own.
     println!(
         "allocations of 1000 calls: {found} with a value, {none} without, {pass} for a check that passes"
     );
-    assert_eq!((found, none, pass), (1000, 0, 0));
+    assert_eq!((found, none, pass), (0, 0, 0));
 }

@@ -177,7 +177,7 @@ fn a_pool_that_cannot_be_is_refused_with_the_number_that_can() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "100000 instances of it do not fit: each sets aside 8 GiB of addresses, so that 12288 fit at most"
+        "100000 instances of it do not fit: each sets aside 8 GiB of addresses, so that 10240 fit at most"
     );
     let small = Limits {
         memory_bytes: 64 << 10,
