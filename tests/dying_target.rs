@@ -6,7 +6,7 @@ mod common;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{loadr, plan, target, wait_until};
+use common::{interrupt, loadr, plan, target, wait_until};
 use loadr_target::{Settings, Target};
 
 #[test]
@@ -45,10 +45,7 @@ fn a_target_that_dies_is_counted_and_found_again_when_it_is_back() {
     });
     let second = second.unwrap();
     wait_until(|| second.requests() > 1000);
-    let status = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(status.unwrap().success());
+    interrupt(child.id());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let stdout = String::from_utf8(output.stdout).unwrap();

@@ -6,7 +6,9 @@ mod common;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{examples, loadr, plan, repository, run_file, run_plan, target, wait_until};
+use common::{
+    examples, interrupt, loadr, plan, repository, run_file, run_plan, target, wait_until,
+};
 
 const ITERATIONS: &str = "{ executor: per-vu-iterations, vus: 7, iterations: 100 }";
 
@@ -459,14 +461,6 @@ fn a_second_interrupt_stops_at_once() {
         status.is_some()
     });
     assert_eq!(status.unwrap().code(), Some(130));
-}
-
-fn interrupt(pid: u32) {
-    let status = std::process::Command::new("kill")
-        .args(["-INT", &pid.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
 }
 
 #[test]

@@ -11,11 +11,6 @@ use crate::metrics::{Record, Series, Trend, Values, for_each_series};
 use crate::shard::vus;
 use crate::thresholds;
 
-/// What a shard sends.
-pub(crate) enum ShardMessage {
-    Handover(Handover),
-}
-
 /// What a shard has measured since its last one.
 pub(crate) struct Handover {
     pub(crate) shard: u32,
@@ -131,13 +126,13 @@ impl Aggregate {
     /// Takes handovers until every shard has ended, and gives their records back, emptied.
     pub(crate) fn collect(
         &mut self,
-        inbox: &Receiver<ShardMessage>,
+        inbox: &Receiver<Handover>,
         empties: &[Sender<Box<Record>>],
         control: &Control,
         mut on_progress: impl FnMut(&Progress),
     ) {
         // Ends when the last shard has dropped its sender.
-        while let Ok(ShardMessage::Handover(mut handover)) = inbox.recv() {
+        while let Ok(mut handover) = inbox.recv() {
             self.take(&handover);
             handover.record.clear();
             let _ = empties[handover.shard as usize].send(handover.record);

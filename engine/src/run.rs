@@ -68,7 +68,7 @@ pub fn run(
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let line = Arc::new(StartLine::new(spec.cores.len()));
-    let (messages, inbox) = channel();
+    let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
     let mut broken = None;
@@ -84,7 +84,7 @@ pub fn run(
             addresses: Arc::clone(&addresses),
             control: control.clone(),
             seed: spec.seed.wrapping_add(index as u64),
-            messages: messages.clone(),
+            handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),
         };
@@ -100,7 +100,7 @@ pub fn run(
             }
         }
     }
-    drop(messages);
+    drop(handovers);
     let started_ms = unix_ms();
     let start_ns = line.wait_start().unwrap_or_else(now_ns);
     let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);

@@ -203,11 +203,10 @@ impl Instance {
                 result
             }
             Lasting::Nothing(spare) => {
-                let guest = match spare.take() {
+                let mut guest = match spare.take() {
                     Some(guest) => guest.renewed(limits),
                     None => Guest::new(plugin.host.ticker.user(), limits),
                 };
-                let mut guest = guest;
                 guest.output.clone_from(&self.output);
                 let mut live = Live::new(plugin, guest, limits.call_timeout)?;
                 let result = call(reads, &mut live, &mut self.block);

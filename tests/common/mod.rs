@@ -150,3 +150,12 @@ pub fn examples() -> Vec<PathBuf> {
     plans.sort();
     plans
 }
+
+/// Ctrl-C.
+pub fn interrupt(pid: u32) {
+    let status = Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}

@@ -6,5 +6,5 @@ mod render;
 mod response;
 
 pub(crate) use head::HEADERS_MAX;
-pub(crate) use render::{RenderError, Values, render};
+pub(crate) use render::{RenderError, Values, decimal, render};
 pub(crate) use response::{Advance, Reader, Response, Wanted};

@@ -72,7 +72,8 @@ pub(crate) fn render(
     Ok(())
 }
 
-fn decimal(mut number: u64, out: &mut Vec<u8>) {
+/// Appends the number in decimal digits.
+pub(crate) fn decimal(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

@@ -1,36 +1,11 @@
 //! The flat view of a record: every metric as series with a name and tags. For thresholds and results, so off the
 //! hot path.
 
+pub use loadr_config::MetricKind as Kind;
 use loadr_config::Program;
 
 use super::record::{Record, is_failure};
 use super::trend::Trend;
-
-/// How a metric's values add up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A sum.
-    Counter,
-    /// A last value.
-    Gauge,
-    /// A share of passes.
-    Rate,
-    /// A distribution of durations.
-    Trend,
-}
-
-impl Kind {
-    /// As the summary names it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Rate => "rate",
-            Self::Trend => "trend",
-        }
-    }
-}
 
 /// One metric.
 #[derive(Clone, Copy, Debug)]
@@ -226,5 +201,18 @@ pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl Fn
             plan_tags: &[],
             values,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_can_stand_in_a_threshold_with_the_kind_it_has() {
+        for metric in METRICS {
+            let known = loadr_config::METRICS.contains(&(metric.name, metric.kind));
+            assert!(known, "{}", metric.name);
+        }
     }
 }

@@ -230,7 +230,7 @@ impl Summary {
             let own = one.tags.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
             series.push(SeriesSummary {
                 metric: one.metric,
-                kind: kind_of(&one.values).as_str(),
+                kind: kind_of(&one.values).name(),
                 tags: one.plan_tags.iter().cloned().chain(own).collect(),
                 agg,
                 interval_count,
@@ -244,7 +244,7 @@ impl Summary {
                 let (agg, ..) = aggregates(sum, secs);
                 Some(MetricSummary {
                     metric: info.name,
-                    kind: info.kind.as_str(),
+                    kind: info.kind.name(),
                     agg,
                 })
             })

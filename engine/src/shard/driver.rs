@@ -12,7 +12,7 @@ use super::state::{Phase, ScenarioState, Shard};
 use super::tasks::signal;
 use super::tools::Tools;
 use super::vu::Vu;
-use crate::aggregate::{Handover, ShardMessage};
+use crate::aggregate::Handover;
 use crate::clock::{now_ns, thread_cpu_ns};
 use crate::control::Control;
 use crate::instances::{Fleet, Instances};
@@ -37,7 +37,7 @@ pub(crate) struct ShardSpec {
     pub(crate) addresses: Arc<[SocketAddr]>,
     pub(crate) control: Control,
     pub(crate) seed: u64,
-    pub(crate) messages: Sender<ShardMessage>,
+    pub(crate) handovers: Sender<Handover>,
     /// Records that come back empty.
     pub(crate) empty: Receiver<Box<Record>>,
     /// Where it waits for the others when it is ready, and gets the common start.
@@ -59,7 +59,7 @@ pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
     let prepared = prepare(&spec);
     // Whatever happened, the others must not wait for this shard.
     let start_ns = spec.start.ready(prepared.is_ok());
-    let (shard, ring_ready) = match (prepared, start_ns) {
+    let (shard, start_ns) = match (prepared, start_ns) {
         (Ok(shard), Some(start_ns)) => (shard, start_ns),
         (Err(error), _) => {
             spec.start.ended();
@@ -70,7 +70,7 @@ pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
             return Ok(());
         }
     };
-    Driver::new(spec, shard, ring_ready).drive().await;
+    Driver::new(spec, shard, start_ns).drive().await;
     Ok(())
 }
 
@@ -321,7 +321,7 @@ impl Driver {
         };
         (self.handed_over_ns, self.handed_over_cpu_ns) = (now_ns, cpu_ns);
         // The aggregator is gone only when the run is being torn down.
-        let _ = self.spec.messages.send(ShardMessage::Handover(handover));
+        let _ = self.spec.handovers.send(handover);
     }
 }
 

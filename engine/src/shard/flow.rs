@@ -266,8 +266,7 @@ impl Vu {
     /// Sets a loop's counter.
     fn count(&mut self, counter: Option<VarId>, round: u64) {
         if let Some(counter) = counter {
-            let mut digits = [0; 20];
-            self.vars.set(counter, decimal(round, &mut digits));
+            self.vars.set_number(counter, round);
         }
     }
 
@@ -310,18 +309,6 @@ impl Vu {
                     }
                 }
             }
-        }
-    }
-}
-
-fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let (mut number, mut at) = (number, digits.len());
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
         }
     }
 }

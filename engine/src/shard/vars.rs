@@ -2,7 +2,7 @@
 
 use loadr_config::VarId;
 
-use crate::http::Values;
+use crate::http::{Values, decimal};
 
 /// A variable keeps its memory when it is unset, so that setting it again allocates nothing.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,14 @@ impl Vars {
         var.is_set = true;
         var.bytes.clear();
         var.bytes.extend_from_slice(bytes);
+    }
+
+    /// Sets a variable to a number in decimal digits.
+    pub(crate) fn set_number(&mut self, var: VarId, number: u64) {
+        let var = &mut self.vars[var.at()];
+        var.is_set = true;
+        var.bytes.clear();
+        decimal(number, &mut var.bytes);
     }
 
     /// Sets a variable to what `fill` writes; unsets it when that says false.
