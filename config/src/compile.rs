@@ -3,6 +3,7 @@
 
 mod body;
 mod builder;
+mod executor;
 mod flow;
 mod head;
 mod request;
@@ -183,11 +184,14 @@ impl<'a> Compiler<'a> {
         };
         let flow = self.steps(&scenario.flow, &context);
         let tags = self.tags(&[&scenario.tags]);
+        let executor = self.executor(scenario);
         Some(Scenario {
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
-            executor: scenario.executor?,
+            executor: executor?,
+            pacing: scenario.pacing.as_ref().map(|rate| rate.per_second),
+            throttle: scenario.throttle.as_ref().map(|rate| rate.per_second),
             flow,
             tags,
         })

@@ -3,11 +3,14 @@
 mod driver;
 mod flow;
 mod judge;
+mod load;
 mod rng;
 mod state;
 mod tasks;
 mod tools;
+mod turns;
 mod vars;
 mod vu;
 
-pub(crate) use driver::{ShardSpec, run, vus};
+pub(crate) use driver::{ShardSpec, run};
+pub(crate) use rng::Rng;

@@ -54,8 +54,13 @@ enum Broken {
 
 pub(crate) struct Vu {
     pub(super) shard: Rc<Shard>,
-    scenario: ScenarioId,
-    task: TaskId,
+    pub(super) scenario: ScenarioId,
+    pub(super) task: TaskId,
+    /// Whether the scenario limits its iterations, and its requests.
+    pub(super) is_paced: bool,
+    is_throttled: bool,
+    /// How late the iteration began that the next request is the first of.
+    pub(super) late_ns: Option<u64>,
     pub(super) vars: Vars,
     /// Requests that failed.
     pub(super) failed: u64,
@@ -81,7 +86,11 @@ impl Vu {
     ) -> Self {
         let vars = Vars::new(shard.program.vars.len(), number);
         let connections = shard.program.origins.iter().map(|_| None).collect();
+        let limits = &shard.program.scenarios[scenario.at()];
         Self {
+            is_paced: limits.pacing.is_some(),
+            is_throttled: limits.throttle.is_some(),
+            late_ns: None,
             scenario,
             task,
             failed: 0,
@@ -95,39 +104,31 @@ impl Vu {
         }
     }
 
-    /// Runs until the scenario ends, or so many iterations.
-    pub(crate) async fn run(mut self, iterations: Option<u64>) {
-        let shard = Rc::clone(&self.shard);
-        let flow = &shard.program.scenarios[self.scenario.at()].flow;
-        let mut frames = Vec::new();
-        let mut began_ns = now_ns();
-        while iterations.is_none_or(|n| self.vars.iteration < n)
-            && shard.takes_iterations(self.scenario)
-        {
-            if self.iterate(flow, &mut frames, began_ns).await == Next::Leave {
-                shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
-                break;
-            }
-            // The end of an iteration is the start of the next: one look at the clock serves both.
-            let ended_ns = now_ns();
-            shard
-                .record
-                .borrow_mut()
-                .iteration(self.scenario, ended_ns - began_ns);
-            began_ns = ended_ns;
-            self.vars.iteration += 1;
-        }
+    /// Closes every connection, in the end.
+    pub(super) fn disconnect_all(&mut self) {
         for connection in self.connections.iter_mut().filter_map(Option::take) {
-            shard.release(connection.slot);
+            self.shard.release(connection.slot);
         }
-        shard.left(self.scenario);
     }
 
     /// One request step: connect if need be, send, wait, judge, count.
-    pub(super) async fn request(&mut self, id: RequestId, start_ns: u64) -> Next {
+    pub(super) async fn request(&mut self, id: RequestId, mut start_ns: u64) -> Next {
         let shard = Rc::clone(&self.shard);
         let request = &shard.program.requests[id.at()];
-        let mut sample = Sample::default();
+        let mut sample = Sample {
+            late: self.late_ns.take().unwrap_or(0),
+            ..Sample::default()
+        };
+        if self.is_throttled {
+            let slot_ns = shard.scenarios[self.scenario.at()].throttle_slot(start_ns);
+            if slot_ns > start_ns {
+                if self.sleep(slot_ns).await == Next::Leave {
+                    return Next::Leave;
+                }
+                let due_ns = std::mem::replace(&mut start_ns, now_ns());
+                sample.blocked = start_ns - due_ns;
+            }
+        }
         let timeout_ns = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = start_ns.saturating_add(timeout_ns);
         shard
