@@ -161,7 +161,7 @@ impl Vu {
                 steps,
             } => {
                 let mut items = self.items(items).into_iter();
-                self.vars.set(*var, &items.next()?);
+                self.vars.borrow_mut().set(*var, &items.next()?);
                 self.count(Some(*index), 0);
                 Frame::new(
                     steps,
@@ -240,7 +240,7 @@ impl Vu {
             } => {
                 let item = items.next()?;
                 *round += 1;
-                self.vars.set(*var, &item);
+                self.vars.borrow_mut().set(*var, &item);
                 self.count(Some(*index), *round);
                 Some(Next::Step)
             }
@@ -266,14 +266,14 @@ impl Vu {
     /// Sets a loop's counter.
     fn count(&mut self, counter: Option<VarId>, round: u64) {
         if let Some(counter) = counter {
-            self.vars.set_number(counter, round);
+            self.vars.borrow_mut().set_number(counter, round);
         }
     }
 
     /// A rendered value; `None`, and counted as an error, when it needs a variable that is not set.
     fn value(&self, template: &Template) -> Option<Vec<u8>> {
         let mut value = Vec::new();
-        match render(template, &self.vars, 0, &mut value) {
+        match render(template, &*self.vars.borrow(), 0, &mut value) {
             Ok(()) => Some(value),
             Err(error) => {
                 let program: &Program = &self.shard.program;

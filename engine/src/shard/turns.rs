@@ -46,9 +46,9 @@ impl Vu {
                 .borrow_mut()
                 .iteration(self.scenario, ended_ns - began_ns);
             began_ns = ended_ns;
-            self.vars.iteration += 1;
+            self.vars.borrow_mut().iteration += 1;
         }
-        self.disconnect_all();
+        self.client.disconnect_all();
         shard.left(self.scenario);
     }
 
@@ -58,7 +58,7 @@ impl Vu {
         match work {
             Work::Loop if !self.is_paced => self.is_on().then_some(now_ns),
             Work::Times(n) if !self.is_paced => {
-                (self.vars.iteration < n && self.is_on()).then_some(now_ns)
+                (self.vars.borrow().iteration < n && self.is_on()).then_some(now_ns)
             }
             _ => self.wait_turn(user, work, now_ns).await,
         }
@@ -79,7 +79,7 @@ impl Vu {
                 if due_ns != NEVER {
                     state.calls.borrow_mut()[user as usize] = NEVER;
                     at_ns = now_ns();
-                    self.late_ns = Some(at_ns.saturating_sub(due_ns));
+                    self.late_ns = at_ns.saturating_sub(due_ns);
                     return Some(at_ns);
                 }
             }
@@ -88,7 +88,7 @@ impl Vu {
             }
             let is_due = match work {
                 Work::Loop | Work::Shared => true,
-                Work::Times(n) if self.vars.iteration < n => true,
+                Work::Times(n) if self.vars.borrow().iteration < n => true,
                 Work::Times(_) => return None,
                 Work::Scheduled => user < state.wanted.get(),
                 Work::Called => {
@@ -140,7 +140,7 @@ impl Vu {
         self.shard
             .tasks
             .borrow_mut()
-            .clear(self.task, signal::CANCEL);
+            .clear(self.client.task, signal::CANCEL);
         true
     }
 }
