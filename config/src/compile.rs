@@ -3,6 +3,7 @@
 
 mod body;
 mod builder;
+mod executor;
 mod flow;
 mod head;
 mod request;
@@ -206,13 +207,16 @@ impl<'a> Compiler<'a> {
         }
         let mut rendezvous = BTreeSet::new();
         flow::meetings(&flow, &mut rendezvous);
+        let executor = self.executor(scenario);
         Some(Scenario {
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
             rendezvous: rendezvous.into_iter().collect(),
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
-            executor: scenario.executor?,
+            executor: executor?,
+            pacing: scenario.pacing.as_ref().map(|rate| rate.per_second),
+            throttle: scenario.throttle.as_ref().map(|rate| rate.per_second),
             flow,
             tags,
         })

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub(crate) use check::check_plan;
 pub(crate) use plan::PLAN;
-pub(crate) use scenario::{A_STEP, THINK_TIME, a_step, executor_keys, executors_with};
+pub(crate) use scenario::{A_STEP, MAX_RATE, THINK_TIME, a_step, executor_keys, executors_with};
 pub(crate) use schema::schema;
 
 use crate::node::{Content, Node, Typed};

@@ -81,7 +81,7 @@ pub struct Options {
     /// Replaces `vus` in every scenario that has a fixed number of them. One that applies to no scenario is an error, as
     /// with the next three.
     pub vus: Option<u32>,
-    /// Replaces `duration`, or `max_duration` where the executor counts iterations.
+    /// Replaces `duration`, or `max_duration` where the executor counts iterations; stages are stretched to it.
     pub duration: Option<Duration>,
     /// Replaces `iterations`: of each virtual user, or of all, as the executor has it.
     pub iterations: Option<u64>,

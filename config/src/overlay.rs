@@ -1,12 +1,13 @@
 //! The effective document: the plan, the chosen `env` overlay over it, the command line's flags over both.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::Options;
 use crate::diagnostic::{Report, shown};
 use crate::language::{executor_keys, executors_with};
 use crate::node::{Content, Entry, Layer, Node, Path, Pos, Typed};
-use crate::units::duration_text;
+use crate::units::{duration_text, parse_duration};
 
 /// Lays the chosen overlay over the plan. The result has no `env` any more; that comes back beside it.
 pub(crate) fn apply(
@@ -139,7 +140,7 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         }),
         options.duration.map(|duration| Override {
             flag: "--duration",
-            keys: &["duration", "max_duration"],
+            keys: &["duration", "max_duration", "stages"],
             value: (duration_text(duration), Typed::Text),
         }),
         options.iterations.map(|iterations| Override {
@@ -154,7 +155,7 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         }),
     ];
     for over in overrides.into_iter().flatten() {
-        over.lay_over(scenarios, report);
+        over.lay_over(scenarios, options.duration, report);
     }
 }
 
@@ -177,7 +178,7 @@ struct Override {
 }
 
 impl Override {
-    fn lay_over(self, scenarios: &mut [Entry], report: &mut Report) {
+    fn lay_over(self, scenarios: &mut [Entry], duration: Option<Duration>, report: &mut Report) {
         let mut untouched = Vec::new();
         let mut is_of_use = false;
         for scenario in scenarios {
@@ -193,6 +194,11 @@ impl Override {
                 continue;
             };
             is_of_use = true;
+            if let ("stages", Some(duration)) = (*key, duration) {
+                // Their lengths together.
+                scale(&mut scenario.value, duration);
+                continue;
+            }
             let (text, typed) = self.value.clone();
             set(
                 &mut scenario.value,
@@ -226,6 +232,46 @@ impl Override {
             let message = format!("no scenario has anything for it to replace: {named}");
             report.error(&at, message, Some(help));
         }
+    }
+}
+
+/// Stretches or shrinks a scenario's stages to last so long together, each by the same factor. Leaves what is no list of
+/// stages with durations, which is an error of its own.
+fn scale(scenario: &mut Node, duration: Duration) {
+    let Content::Map(entries) = &mut scenario.content else {
+        return;
+    };
+    let Some(stages) = entries.iter_mut().find(|entry| entry.key == "stages") else {
+        return;
+    };
+    let Content::List(stages) = &mut stages.value.content else {
+        return;
+    };
+    let written = |stage: &Node| {
+        let scalar = stage.get("duration")?.scalar()?;
+        parse_duration(&scalar.text).ok()
+    };
+    let Some(lengths) = stages.iter().map(written).collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let total_ns: u128 = lengths.iter().map(Duration::as_nanos).sum();
+    if total_ns == 0 {
+        return;
+    }
+    // From the ends of the stages, so that what is cut off each does not add up.
+    let mut passed_ns = 0;
+    let mut start_ns = 0;
+    for (stage, length) in stages.iter_mut().zip(lengths) {
+        passed_ns += length.as_nanos();
+        // Below 2^109: a duration is at most 366 days, and there are fewer stages than bytes in a plan.
+        let end_ns = passed_ns * duration.as_nanos() / total_ns;
+        let text = format!("{}ns", end_ns - start_ns);
+        set(
+            stage,
+            &["duration"],
+            Node::flag("--duration", text, Typed::Text),
+        );
+        start_ns = end_ns;
     }
 }
 

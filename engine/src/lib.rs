@@ -11,11 +11,14 @@ pub mod cores;
 mod error_kind;
 mod http;
 mod instances;
+mod leases;
 mod metrics;
 mod plugins;
 mod preflight;
+mod rendezvous;
 mod results;
 mod run;
+mod schedule;
 mod shard;
 mod thresholds;
 

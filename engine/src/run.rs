@@ -11,9 +11,11 @@ use crate::aggregate::{Aggregate, Progress};
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
 use crate::instances::Fleet;
+use crate::leases::leases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
+use crate::rendezvous::Places;
 use crate::shard::{self, ShardSpec};
 use crate::thresholds::{self, ThresholdResult};
 
@@ -68,6 +70,8 @@ pub fn run(
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let line = Arc::new(StartLine::new(spec.cores.len()));
+    let leases = leases(&program, spec.cores.len() as u32);
+    let places = Arc::new(Places::new(&program, spec.cores.len()));
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
@@ -83,7 +87,9 @@ pub fn run(
             fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
             control: control.clone(),
-            seed: spec.seed.wrapping_add(index as u64),
+            seed: spec.seed,
+            leases: Arc::clone(&leases),
+            places: Arc::clone(&places),
             handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),

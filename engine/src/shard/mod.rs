@@ -5,12 +5,16 @@ mod driver;
 mod exchange;
 mod flow;
 mod judge;
+mod load;
 mod request;
 mod rng;
 mod state;
 mod tasks;
+mod together;
 mod tools;
+mod turns;
 mod vars;
 mod vu;
 
-pub(crate) use driver::{ShardSpec, run, vus};
+pub(crate) use driver::{ShardSpec, run};
+pub(crate) use rng::Rng;

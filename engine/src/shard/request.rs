@@ -7,16 +7,30 @@ use loadr_config::{OnFailure, RequestId};
 use super::exchange::Broken;
 use super::judge::Verdict;
 use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
+use crate::clock::now_ns;
 use crate::control::StopReason;
 use crate::error_kind::ErrorKind;
 use crate::metrics::Sample;
 
 impl Vu {
     /// One request step: connect if need be, send, wait, judge, count.
-    pub(super) async fn request(&mut self, id: RequestId, start_ns: u64) -> Next {
+    pub(super) async fn request(&mut self, id: RequestId, mut start_ns: u64) -> Next {
         let shard = Rc::clone(&self.shard);
         let request = &shard.program.requests[id.at()];
-        let mut sample = Sample::default();
+        let mut sample = Sample {
+            late: std::mem::take(&mut self.late_ns),
+            ..Sample::default()
+        };
+        if self.is_throttled {
+            let slot_ns = shard.scenarios[self.scenario.at()].throttle_slot(start_ns);
+            if slot_ns > start_ns {
+                if self.sleep(slot_ns).await == Next::Leave {
+                    return Next::Leave;
+                }
+                let due_ns = std::mem::replace(&mut start_ns, now_ns());
+                sample.blocked = start_ns - due_ns;
+            }
+        }
         let timeout_ns = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = start_ns.saturating_add(timeout_ns);
         shard
