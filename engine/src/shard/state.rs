@@ -108,11 +108,11 @@ impl ScenarioState {
         }
     }
 
-    /// A user is made.
-    pub(crate) fn add(&self, task: TaskId) {
+    /// A user is made, perhaps for an iteration that was due at `call_ns`.
+    pub(crate) fn add(&self, task: TaskId, call_ns: u64) {
         self.tasks.borrow_mut().push(task);
         self.waiting.borrow_mut().push(false);
-        self.calls.borrow_mut().push(NEVER);
+        self.calls.borrow_mut().push(call_ns);
         self.live.set(self.live.get() + 1);
         self.set_active(self.active.get() + 1);
     }
