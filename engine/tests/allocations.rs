@@ -51,7 +51,11 @@ fn run(base_url: &str, flow: &str, iterations: u64) -> (f64, f64) {
     let outcome = loadr_engine::run(
         program,
         &plugins,
-        &RunSpec { cores, seed: 1 },
+        &RunSpec {
+            cores,
+            seed: 1,
+            is_strict: false,
+        },
         &control,
         |_| (),
     )
