@@ -102,7 +102,7 @@ Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ --rate 500 -d 30s --print-plan > plan.yaml
 
 Exit codes:
-  0 all held · 1 an error · 99 a threshold failed · 130 interrupted";
+  0 all held · 1 an error · 98 --strict and the generator was the bottleneck · 99 a threshold failed · 130 interrupted";
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -118,6 +118,14 @@ pub(crate) struct RunArgs {
     /// Allow more shards than there are cores.
     #[arg(long)]
     pub(crate) oversubscribe: bool,
+
+    /// What all random choices come from: the same one gives the same schedule of arrivals. Default: another each run.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Exit with 98 when the generator may have been the bottleneck.
+    #[arg(long)]
+    pub(crate) strict: bool,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,
@@ -157,7 +165,8 @@ pub(crate) struct LoadArgs {
     #[arg(short = 'c', long, visible_alias = "connections", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) vus: Option<u32>,
 
-    /// How long, such as `30s` or `1m30s`; a bare number is seconds. Replaces every scenario's. With a URL: 10s.
+    /// How long, such as `30s` or `1m30s`; a bare number is seconds. Replaces every scenario's; stages are stretched to it.
+    /// With a URL: 10s.
     #[arg(short = 'd', long, value_parser = loadr_config::parse_duration)]
     pub(crate) duration: Option<Duration>,
 

@@ -155,7 +155,7 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         }),
     ];
     for over in overrides.into_iter().flatten() {
-        over.lay_over(scenarios, options.duration, report);
+        over.lay_over(scenarios, report);
     }
 }
 
@@ -178,7 +178,7 @@ struct Override {
 }
 
 impl Override {
-    fn lay_over(self, scenarios: &mut [Entry], duration: Option<Duration>, report: &mut Report) {
+    fn lay_over(self, scenarios: &mut [Entry], report: &mut Report) {
         let mut untouched = Vec::new();
         let mut is_of_use = false;
         for scenario in scenarios {
@@ -194,17 +194,13 @@ impl Override {
                 continue;
             };
             is_of_use = true;
-            if let ("stages", Some(duration)) = (*key, duration) {
-                // Their lengths together.
-                scale(&mut scenario.value, duration);
-                continue;
-            }
             let (text, typed) = self.value.clone();
-            set(
-                &mut scenario.value,
-                &[key],
-                Node::flag(self.flag, text, typed),
-            );
+            if *key == "stages" {
+                scale(&mut scenario.value, &text);
+            } else {
+                let value = Node::flag(self.flag, text, typed);
+                set(&mut scenario.value, &[key], value);
+            }
             if self.flag == "--rate" {
                 let second = Node::flag(self.flag, "1s".to_owned(), Typed::Text);
                 set(&mut scenario.value, &["time_unit"], second);
@@ -237,8 +233,9 @@ impl Override {
 
 /// Stretches or shrinks a scenario's stages to last so long together, each by the same factor. Leaves what is no list of
 /// stages with durations, which is an error of its own.
-fn scale(scenario: &mut Node, duration: Duration) {
-    let Content::Map(entries) = &mut scenario.content else {
+fn scale(scenario: &mut Node, duration: &str) {
+    let (Ok(duration), Content::Map(entries)) = (parse_duration(duration), &mut scenario.content)
+    else {
         return;
     };
     let Some(stages) = entries.iter_mut().find(|entry| entry.key == "stages") else {
@@ -265,7 +262,8 @@ fn scale(scenario: &mut Node, duration: Duration) {
         passed_ns += length.as_nanos();
         // Below 2^109: a duration is at most 366 days, and there are fewer stages than bytes in a plan.
         let end_ns = passed_ns * duration.as_nanos() / total_ns;
-        let text = format!("{}ns", end_ns - start_ns);
+        let length_ns = u64::try_from(end_ns - start_ns).unwrap_or(u64::MAX);
+        let text = duration_text(Duration::from_nanos(length_ns));
         set(
             stage,
             &["duration"],

@@ -26,6 +26,8 @@ pub struct RunSpec {
     pub cores: Vec<usize>,
     /// The seed of every random choice.
     pub seed: u64,
+    /// Whether it is a failure of the run when the generator may have been the bottleneck.
+    pub is_strict: bool,
 }
 
 /// Why a run could not begin, or broke off.
@@ -43,6 +45,10 @@ pub struct Outcome {
     pub program: Arc<Program>,
     /// The shards' processors.
     pub cores: Vec<usize>,
+    /// See [`RunSpec`].
+    pub seed: u64,
+    /// See [`RunSpec`].
+    pub is_strict: bool,
     pub(crate) aggregate: Aggregate,
     /// In the plan's order.
     pub thresholds: Vec<ThresholdResult>,
@@ -130,6 +136,8 @@ pub fn run(
     Ok(Outcome {
         program,
         cores: spec.cores.clone(),
+        seed: spec.seed,
+        is_strict: spec.is_strict,
         aggregate,
         thresholds,
         stopped: control.reason(),

@@ -181,7 +181,7 @@ const ARRIVAL_KEYS: &[Key] = &[
 const STAGE_DURATION: Key = required("duration", ANY_DURATION, "How long it takes; 0s is a jump");
 
 static USER_STAGE: Table = Table {
-    what: "a stage",
+    what: "a stage of users",
     groups: &[&[
         STAGE_DURATION,
         required(
@@ -193,7 +193,7 @@ static USER_STAGE: Table = Table {
 };
 
 static RATE_STAGE: Table = Table {
-    what: "a stage",
+    what: "a stage of a rate",
     groups: &[&[
         STAGE_DURATION,
         required(

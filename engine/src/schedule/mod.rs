@@ -9,6 +9,8 @@ mod arrivals;
 mod lease;
 mod pool;
 mod rate;
+#[cfg(test)]
+mod simulation;
 mod users;
 
 pub(crate) use arrivals::Arrivals;

@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn dues(curve: &RateCurve) -> Vec<u64> {
-        (0..).map_while(|k| curve.due_ns(k as f64)).collect()
+        (0_u32..).map_while(|k| curve.due_ns(k.into())).collect()
     }
 
     #[test]

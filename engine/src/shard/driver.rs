@@ -100,7 +100,7 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
     // Each shard draws its own numbers.
     let seed = spec.seed.wrapping_add(spec.index.into());
     let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, seed);
-    let of_users = instances_of_users(spec)?;
+    let scenarios = scenarios(spec)?;
     Ok(Rc::new(Shard::new(
         Arc::clone(&spec.program),
         Arc::clone(&spec.plugins),
@@ -108,22 +108,26 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         Arc::clone(&spec.addresses),
         (ring, settings.sockets),
         tools,
-        of_users,
-        &spec.leases,
+        scenarios,
         Arc::clone(&spec.places),
-        (spec.index, spec.count),
     )))
 }
 
-/// By scenario: the plugin instances of each of this shard's virtual users.
-fn instances_of_users(spec: &ShardSpec) -> Result<Vec<Vec<Instances>>, String> {
-    let scenarios = spec.program.scenarios.iter().zip(0..);
+/// By scenario: its state, with the plugin instances of each of this shard's virtual users.
+fn scenarios(spec: &ShardSpec) -> Result<Vec<ScenarioState>, String> {
+    let scenarios = spec.program.scenarios.iter().zip(&*spec.leases).zip(0..);
     scenarios
-        .map(|(scenario, id)| {
+        .map(|((scenario, leases), id)| {
             let users = share(scenario.executor.vus_max(), spec.index, spec.count);
-            (0..users)
+            let instances: Result<Vec<Instances>, String> = (0..users)
                 .map(|_| spec.fleet.for_user(ScenarioId(id)))
-                .collect()
+                .collect();
+            let called = if scenario.executor.is_open() {
+                users
+            } else {
+                0
+            };
+            Ok(ScenarioState::new(instances?, called, leases))
         })
         .collect()
 }

@@ -97,9 +97,10 @@ impl Load {
                 max_vus,
             } => {
                 for _ in 0..share(*pre_allocated_vus, index, count) {
+                    let user = state.pool.borrow_mut().make();
                     // Fewer than are allowed, so there is room.
-                    if let Some(user) = state.pool.borrow_mut().make() {
-                        load.make(shard, user, Work::Called);
+                    if let Some(user) = user {
+                        load.make(shard, user, Work::Called, NEVER);
                     }
                 }
                 // Only shards that have users get arrivals.
@@ -219,8 +220,7 @@ impl Load {
                 shard.tasks.borrow_mut().signal(task, signal::SLEPT);
             }
             Seat::New(user) => {
-                self.make(shard, user, Work::Called);
-                state.calls.borrow_mut()[user as usize] = due_ns;
+                self.make(shard, user, Work::Called, due_ns);
             }
         }
     }
@@ -231,7 +231,7 @@ impl Load {
         let before = state.wanted.replace(part);
         let made = state.tasks.borrow().len() as u32;
         for user in made..part {
-            self.make(shard, user, Work::Scheduled);
+            self.make(shard, user, Work::Scheduled, NEVER);
         }
         let Kind::Ramp {
             leaving, away_ns, ..
@@ -284,17 +284,18 @@ impl Load {
 
     fn make_all(&self, shard: &Rc<Shard>, users: u32, work: Work) {
         for user in 0..users {
-            self.make(shard, user, work);
+            self.make(shard, user, work, NEVER);
         }
     }
 
-    /// Makes the next user of this shard; `user` is how many there were.
-    fn make(&self, shard: &Rc<Shard>, user: u32, work: Work) {
+    /// Makes the next user of this shard; `user` is how many there were. It runs at once, up to its first wait: nothing
+    /// that it needs may be borrowed. `call_ns` is when the iteration was due that it is made for.
+    fn make(&self, shard: &Rc<Shard>, user: u32, work: Work, call_ns: u64) {
         let state = &shard.scenarios[self.id.at()];
         let (index, count) = self.place;
         let number = u64::from(user) * u64::from(count) + u64::from(index) + 1;
         let task = shard.tasks.borrow_mut().add();
-        state.add(task);
+        state.add(task, call_ns);
         let instances = state.instances.borrow_mut().pop().unwrap_or_default();
         let vu = Vu::new(Rc::clone(shard), self.id, task, number, instances);
         glommio::spawn_local(vu.run(user, work)).detach();

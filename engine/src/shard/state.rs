@@ -18,7 +18,7 @@ use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::rendezvous::Places;
-use crate::schedule::{Leased, Pace, Paced, Pool, share};
+use crate::schedule::{Leased, Pace, Paced, Pool};
 
 /// How a request gets its bytes.
 pub(crate) enum Prepared {
@@ -92,7 +92,8 @@ pub(crate) struct ScenarioState {
 }
 
 impl ScenarioState {
-    fn new(instances: Vec<Instances>, most: u32, leases: &ScenarioLeases) -> Self {
+    /// `instances`: of each user to come; `called`: how many users of an open model there may be.
+    pub(crate) fn new(instances: Vec<Instances>, called: u32, leases: &ScenarioLeases) -> Self {
         let paced = |pace: &Option<Arc<Pace>>| RefCell::new(pace.clone().map(Paced::new));
         Self {
             phase: Cell::new(Phase::Waiting),
@@ -105,7 +106,7 @@ impl ScenarioState {
             waiting: RefCell::new(Vec::new()),
             instances: RefCell::new(instances),
             wanted: Cell::new(0),
-            pool: RefCell::new(Pool::new(most)),
+            pool: RefCell::new(Pool::new(called)),
             calls: RefCell::new(Vec::new()),
             shared: RefCell::new(leases.iterations.clone().map(Leased::new)),
             pacing: paced(&leases.pacing),
@@ -113,11 +114,11 @@ impl ScenarioState {
         }
     }
 
-    /// A user is made.
-    pub(crate) fn add(&self, task: TaskId) {
+    /// A user is made, perhaps for an iteration that was due at `call_ns`.
+    pub(crate) fn add(&self, task: TaskId, call_ns: u64) {
         self.tasks.borrow_mut().push(task);
         self.waiting.borrow_mut().push(false);
-        self.calls.borrow_mut().push(NEVER);
+        self.calls.borrow_mut().push(call_ns);
         self.live.set(self.live.get() + 1);
         self.set_active(self.active.get() + 1);
     }
@@ -210,7 +211,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// `of_users`: by [`ScenarioId`](loadr_config::ScenarioId), the plugin instances of each virtual user to come.
+    /// `scenarios`: by [`ScenarioId`].
     pub(crate) fn new(
         program: Arc<Program>,
         plugins: Arc<LoadedPlugins>,
@@ -218,22 +219,9 @@ impl Shard {
         addresses: Arc<[SocketAddr]>,
         (ring, sockets): (Ring, u32),
         tools: Tools,
-        of_users: Vec<Vec<Instances>>,
-        leases: &[ScenarioLeases],
+        scenarios: Vec<ScenarioState>,
         places: Arc<Places>,
-        place: (u32, u32),
     ) -> Self {
-        let (index, count) = place;
-        let scenarios = of_users
-            .into_iter()
-            .zip(&program.scenarios)
-            .zip(leases)
-            .map(|((instances, scenario), leases)| {
-                let most = share(scenario.executor.vus_max(), index, count);
-                let most = if scenario.executor.is_open() { most } else { 0 };
-                ScenarioState::new(instances, most, leases)
-            })
-            .collect();
         Self {
             prepared: program.requests.iter().map(Prepared::new).collect(),
             record: RefCell::new(Box::new(Record::new(&program))),
