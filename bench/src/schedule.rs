@@ -227,12 +227,12 @@ impl Harness<'_> {
             run.figure("http_req_duration", "p99")
         );
         let closed = self.run(
-            &format!("executor: constant-vus, vus: 10, duration: {seconds}s, pacing: {{ iterations_per_second: {RATE} }}"),
+            &format!("executor: constant-vus, vus: 1, duration: {seconds}s, pacing: {{ iterations_per_second: {RATE} }}"),
             Some(STALL),
             planned as usize,
         )?;
         println!(
-            "    what a closed model of 10 users at that rate would report: p90 {:.3} ms, p99 {:.3} ms, of {} requests",
+            "    what a closed model of one user at that rate would report: p90 {:.3} ms, p99 {:.3} ms, of {} requests",
             closed.figure("http_req_duration", "p90"),
             closed.figure("http_req_duration", "p99"),
             closed.log.len()
