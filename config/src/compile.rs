@@ -9,6 +9,7 @@ mod head;
 mod request;
 mod response;
 mod scope;
+mod select;
 mod target;
 mod thresholds;
 mod variables;
@@ -28,6 +29,7 @@ use crate::program::{
     RegexId, Request, Scenario, ScenarioId, VarId,
 };
 use crate::url::Authority;
+pub(crate) use select::select;
 
 /// The default of `defaults.http.timeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

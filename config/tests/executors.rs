@@ -163,7 +163,7 @@ fn load_models_must_make_sense() {
         ),
         (
             "executor: ramping-vus, stages: [ { target: 1 } ]",
-            "2:41: scenarios.s.stages[0]: a stage needs `duration` | How long it takes; 0s is a jump",
+            "2:41: scenarios.s.stages[0]: a stage of users needs `duration` | How long it takes; 0s is a jump",
         ),
         (
             "executor: shared-iterations, vus: 1, iterations: 0",

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{errors, plan_with_request};
+use support::{errors, plan_with_request, schema_errors};
 
 /// Asserts that the one error is at this place and says that this is not available and what works instead.
 fn refused(plan: &str, place: &str, what: &str) {
@@ -12,6 +12,10 @@ fn refused(plan: &str, place: &str, what: &str) {
     assert!(
         found.len() == 1 && found[0].starts_with(&start) && found[0].len() > start.len() + 8,
         "expected only {start:?}, found {found:#?}, in the plan:\n{plan}"
+    );
+    assert!(
+        !schema_errors(plan).is_empty(),
+        "an editor offers it, in the plan:\n{plan}"
     );
 }
 

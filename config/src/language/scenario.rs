@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::check::listed;
 use super::plan::{ANY_DURATION, NO_SCRIPT, POSITIVE};
 use super::request::REQUEST;
 use super::{Key, Kind, Status, Table, Union, Variant, key, not_yet, required, word};
@@ -180,7 +181,7 @@ const ARRIVAL_KEYS: &[Key] = &[
 const STAGE_DURATION: Key = required("duration", ANY_DURATION, "How long it takes; 0s is a jump");
 
 static USER_STAGE: Table = Table {
-    what: "a stage",
+    what: "a stage of users",
     groups: &[&[
         STAGE_DURATION,
         required(
@@ -192,7 +193,7 @@ static USER_STAGE: Table = Table {
 };
 
 static RATE_STAGE: Table = Table {
-    what: "a stage",
+    what: "a stage of a rate",
     groups: &[&[
         STAGE_DURATION,
         required(
@@ -307,6 +308,34 @@ const STEP_KEYS: &[Key] = &[
     not_yet("while", NO_CONDITION, "Steps while something holds"),
     not_yet("if", NO_CONDITION, "Steps when something holds"),
 ];
+
+/// Which keys an executor of this name has; `None` when there is none.
+pub(crate) fn executor_keys(name: &str) -> Option<impl Fn(&str) -> bool + use<>> {
+    let variant = SCENARIO
+        .variants
+        .iter()
+        .find(|variant| variant.name == name)?;
+    let has = |key: &str| {
+        let key = variant.table.key(key);
+        key.is_some_and(|key| !matches!(key.status, Status::NotYet(_)))
+    };
+    Some(has)
+}
+
+/// The executors that have one of these keys, for people.
+pub(crate) fn executors_with(keys: &[&str]) -> String {
+    let has = |variant: &&Variant| {
+        matches!(variant.status, Status::Ready)
+            && executor_keys(variant.name).is_some_and(|has| keys.iter().any(|key| has(key)))
+    };
+    listed(
+        SCENARIO
+            .variants
+            .iter()
+            .filter(has)
+            .map(|variant| variant.name),
+    )
+}
 
 /// One step of a flow.
 pub(crate) static A_STEP: Kind = Kind::OneKey(&STEP);
