@@ -21,6 +21,8 @@ pub(crate) enum Command {
     /// Check plans without running them: every mistake in one pass.
     #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArgs),
+    /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
+    Doctor(crate::doctor::DoctorArgs),
     /// Install, inspect, call and measure plugins.
     #[command(arg_required_else_help = true)]
     Plugin(crate::plugin::PluginArgs),

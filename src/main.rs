@@ -1,6 +1,7 @@
 //! The command line: arguments, wiring, exit codes.
 
 mod cli;
+mod doctor;
 mod export;
 mod plugin;
 mod progress;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
+        cli::Command::Doctor(args) => doctor::doctor(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };
     match result {

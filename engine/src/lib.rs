@@ -8,6 +8,7 @@ mod aggregate;
 mod clock;
 mod control;
 pub mod cores;
+pub mod doctor;
 mod error_kind;
 mod http;
 mod instances;
