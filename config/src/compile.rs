@@ -14,7 +14,7 @@ mod target;
 mod thresholds;
 mod variables;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario};
 use crate::program::{
     CallSite, CallSiteId, CheckId, Origin, OriginId, PluginId, PluginKind, PluginUse, Program,
-    RegexId, Request, Scenario, ScenarioId, VarId,
+    RegexId, Rendezvous, Request, Scenario, ScenarioId, VarId,
 };
 use crate::url::Authority;
 pub(crate) use select::select;
@@ -41,6 +41,8 @@ const CALL_TIMEOUT: Duration = Duration::from_millis(50);
 const PLUGIN_MEMORY: u64 = 64 << 20;
 /// The most bytes that all templates may come to: what a small plan with large constants can grow into is bounded.
 const MAX_TEMPLATE_BYTES: usize = 256 << 20;
+/// The most steps of one virtual user that can run at once.
+const MAX_LANES: u64 = 256;
 /// The most different patterns.
 const MAX_REGEXES: usize = 1000;
 /// The most that one pattern may compile to, in bytes.
@@ -86,6 +88,11 @@ pub(crate) fn compile(
         regexes: compiler.regexes,
         thresholds,
         randoms: compiler.randoms,
+        rendezvous: compiler
+            .rendezvous
+            .into_iter()
+            .map(|(place, _)| place)
+            .collect(),
     }
 }
 
@@ -112,6 +119,8 @@ struct Compiler<'a> {
     regex_ids: HashMap<String, Option<RegexId>>,
     template_bytes: usize,
     randoms: u32,
+    /// With where each is first named.
+    rendezvous: Vec<(Rendezvous, At)>,
     /// The groups that the step being compiled is in.
     group: String,
 }
@@ -138,6 +147,7 @@ impl<'a> Compiler<'a> {
             regex_ids: HashMap::new(),
             template_bytes: 0,
             randoms: 0,
+            rendezvous: Vec::new(),
             group: String::new(),
         }
     }
@@ -186,8 +196,21 @@ impl<'a> Compiler<'a> {
         };
         let flow = self.steps(&scenario.flow, &context);
         let tags = self.tags(&[&scenario.tags]);
+        let lanes = flow::lanes(&flow);
+        if lanes > MAX_LANES {
+            let message = format!(
+                "the scenario `{}` does up to {lanes} things at once for each virtual user",
+                shown(&scenario.name)
+            );
+            let help = format!("`parallel` steps in `parallel` steps come to at most {MAX_LANES}");
+            self.report.error(&scenario.at, message, Some(help));
+        }
+        let mut rendezvous = BTreeSet::new();
+        flow::meetings(&flow, &mut rendezvous);
         let executor = self.executor(scenario);
         Some(Scenario {
+            lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
+            rendezvous: rendezvous.into_iter().collect(),
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),

@@ -66,6 +66,7 @@ pub(crate) struct Threshold {
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
+    pub(crate) at: At,
     /// `None` when it could not be read; the flow is still worth compiling for its errors.
     pub(crate) executor: Option<Load>,
     pub(crate) pacing: Option<Rate>,
@@ -136,19 +137,33 @@ pub(crate) enum Step {
         backoff: Duration,
         steps: Vec<Step>,
     },
+    Parallel {
+        branches: Vec<Vec<Step>>,
+        at: At,
+    },
+    Rendezvous(Rendezvous),
+}
+
+/// A meeting of virtual users.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendezvous {
+    pub(crate) name: Text,
+    pub(crate) users: u32,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Step {
     /// The lists of steps in it.
     pub(crate) fn inner(&self) -> Vec<&[Step]> {
         match self {
-            Step::Request(_) | Step::Think(_) => Vec::new(),
+            Step::Request(_) | Step::Think(_) | Step::Rendezvous(_) => Vec::new(),
             Step::Group { steps, .. }
             | Step::Repeat { steps, .. }
             | Step::During { steps, .. }
             | Step::ForEach { steps, .. }
             | Step::Retry { steps, .. } => vec![steps],
             Step::Random { choices, .. } => choices.iter().map(|(_, s)| s.as_slice()).collect(),
+            Step::Parallel { branches, .. } => branches.iter().map(Vec::as_slice).collect(),
             Step::Switch { cases, default, .. } => {
                 let cases = cases.iter().map(|(_, steps)| steps.as_slice());
                 cases.chain([default.as_slice()]).collect()

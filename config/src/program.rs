@@ -39,6 +39,8 @@ index_type! {
     CheckId
     /// Indexes [`Program::regexes`].
     RegexId
+    /// Indexes [`Program::rendezvous`].
+    RendezvousId
 }
 
 /// A whole compiled plan.
@@ -68,6 +70,8 @@ pub struct Program {
     pub thresholds: Vec<Threshold>,
     /// How many [`Step::Random`] there are: a virtual user keeps a turn for each.
     pub randoms: u32,
+    /// Every meeting place of virtual users.
+    pub rendezvous: Vec<Rendezvous>,
 }
 
 /// Where a line of the plan is, for errors that are found after compilation.
@@ -199,6 +203,20 @@ pub struct Scenario {
     pub flow: Vec<Step>,
     /// The scenario's `tags`, sorted by key.
     pub tags: Vec<(String, String)>,
+    /// How many steps of one virtual user can run at once, and so connections it can have to one origin; 1 without
+    /// [`Step::Parallel`].
+    pub lanes: u32,
+    /// The meeting places that its flow has, each once.
+    pub rendezvous: Vec<RendezvousId>,
+}
+
+/// A meeting place of virtual users, over all shards and scenarios.
+#[derive(Clone, Debug)]
+pub struct Rendezvous {
+    /// Its name in the plan.
+    pub name: String,
+    /// How many go on together; at least 1.
+    pub users: u32,
 }
 
 /// A load model.
@@ -356,6 +374,18 @@ pub enum Step {
         cases: Vec<(Box<[u8]>, Vec<Step>)>,
         /// When none does.
         default: Vec<Step>,
+    },
+    /// Lists of steps at once; what follows begins when all have ended.
+    Parallel {
+        /// Not empty, and none of them is.
+        branches: Vec<Vec<Step>>,
+    },
+    /// Wait until so many virtual users are here.
+    Rendezvous {
+        /// Where.
+        id: RendezvousId,
+        /// More than zero.
+        timeout: Duration,
     },
     /// Steps again, up to a number of attempts, while a request in them fails.
     Retry {

@@ -67,6 +67,7 @@ pub(crate) fn read(document: &Node) -> Plan {
 fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
     let mut scenario = Scenario {
         name: entry.key.clone(),
+        at: path.at(entry.pos),
         executor: None,
         pacing: None,
         throttle: None,

@@ -110,8 +110,6 @@ fn scripts_of_scenarios() {
 #[test]
 fn steps() {
     for step in [
-        "parallel: { branches: [] }",
-        "rendezvous: { name: r, users: 2 }",
         "js: x()",
         "while: { condition: x, steps: [] }",
         "if: { condition: x, then: [] }",

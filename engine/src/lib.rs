@@ -16,6 +16,7 @@ mod leases;
 mod metrics;
 mod plugins;
 mod preflight;
+mod rendezvous;
 mod results;
 mod run;
 mod schedule;

@@ -40,7 +40,13 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
         .iter()
         .map(|s| u64::from(s.executor.vus_max()))
         .sum();
-    let connections = (users * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
+    // Each branch of a parallel step has connections of its own.
+    let lanes: u64 = program
+        .scenarios
+        .iter()
+        .map(|s| u64::from(s.executor.vus_max()) * u64::from(s.lanes))
+        .sum();
+    let connections = (lanes * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
     let table = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX)).sockets;
     let sockets = u64::from(table).max(FILES_OF_PROCESS + FILES_OF_SHARD * shards as u64);
     let (files, hard) = getrlimit(Resource::RLIMIT_NOFILE)

@@ -15,6 +15,7 @@ use crate::leases::leases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
+use crate::rendezvous::Places;
 use crate::shard::{self, ShardSpec};
 use crate::thresholds::{self, ThresholdResult};
 
@@ -76,6 +77,7 @@ pub fn run(
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let line = Arc::new(StartLine::new(spec.cores.len()));
     let leases = leases(&program, spec.cores.len() as u32);
+    let places = Arc::new(Places::new(&program, spec.cores.len()));
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
@@ -93,6 +95,7 @@ pub fn run(
             control: control.clone(),
             seed: spec.seed,
             leases: Arc::clone(&leases),
+            places: Arc::clone(&places),
             handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),

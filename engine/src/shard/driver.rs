@@ -19,6 +19,7 @@ use crate::instances::{Fleet, Instances};
 use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
+use crate::rendezvous::Places;
 use crate::run::Place;
 use crate::schedule::{nanos, share};
 
@@ -42,6 +43,8 @@ pub(crate) struct ShardSpec {
     pub(crate) seed: u64,
     /// By scenario.
     pub(crate) leases: Arc<[ScenarioLeases]>,
+    /// Where users of all shards meet.
+    pub(crate) places: Arc<Places>,
     pub(crate) handovers: Sender<Handover>,
     /// Records that come back empty.
     pub(crate) empty: Receiver<Box<Record>>,
@@ -86,7 +89,9 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         .program
         .scenarios
         .iter()
-        .map(|s| u64::from(share(s.executor.vus_max(), spec.index, spec.count)))
+        .map(|s| {
+            u64::from(share(s.executor.vus_max(), spec.index, spec.count)) * u64::from(s.lanes)
+        })
         .sum::<u64>()
         .saturating_mul(spec.program.origins.len().max(1) as u64);
     let settings = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX));
@@ -104,6 +109,7 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         (ring, settings.sockets),
         tools,
         scenarios,
+        Arc::clone(&spec.places),
     )))
 }
 
@@ -237,6 +243,7 @@ impl Driver {
         let changes = shard.control.changes();
         if self.control_changes != changes {
             self.control_changes = changes;
+            shard.wake_met();
             for (state, (id, change)) in shard.scenarios.iter().zip((0..).zip(&mut self.changes)) {
                 let stop = shard.control.is_stopped() || shard.control.is_aborted(ScenarioId(id));
                 if stop && matches!(state.phase.get(), Phase::Waiting | Phase::Running) {
@@ -284,6 +291,9 @@ impl Driver {
                 // By the plan's clock, not by when this shard came to it.
                 let load = Load::begin(shard, id, place, change.at_ns, self.spec.seed);
                 self.loads[id.at()] = Some(load);
+                if !has_schedule(&scenario.executor) {
+                    shard.no_more_users(id);
+                }
                 let length_ns = Load::length_ns(&scenario.executor);
                 Some(Change {
                     at_ns: change.at_ns.saturating_add(length_ns),
@@ -291,6 +301,7 @@ impl Driver {
                 })
             }
             Phase::Draining => {
+                shard.no_more_users(id);
                 if let Some(load) = &mut self.loads[id.at()] {
                     load.end();
                 }

@@ -10,6 +10,7 @@ mod request;
 mod rng;
 mod state;
 mod tasks;
+mod together;
 mod tools;
 mod turns;
 mod vars;

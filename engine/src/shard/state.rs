@@ -8,6 +8,7 @@ use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
 
 use super::tasks::{TaskId, Tasks, signal};
+use super::together::Waiter;
 use super::tools::Tools;
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
@@ -16,6 +17,7 @@ use crate::instances::Instances;
 use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
+use crate::rendezvous::Places;
 use crate::schedule::{Leased, Pace, Paced, Pool};
 
 /// How a request gets its bytes.
@@ -67,6 +69,8 @@ pub(crate) struct ScenarioState {
     pub(crate) start_ns: Cell<u64>,
     /// Virtual users that have not left.
     pub(crate) live: Cell<u32>,
+    /// Whether those who wait at its meeting places may still hope for users that this shard makes.
+    pub(crate) holds_places: Cell<bool>,
     /// Those of them that take part: not the ones that rest until they are called.
     active: Cell<u32>,
     /// The most of these since the last handover.
@@ -95,6 +99,7 @@ impl ScenarioState {
             phase: Cell::new(Phase::Waiting),
             start_ns: Cell::new(0),
             live: Cell::new(0),
+            holds_places: Cell::new(true),
             active: Cell::new(0),
             peak: Cell::new(0),
             tasks: RefCell::new(Vec::new()),
@@ -196,6 +201,9 @@ pub(crate) struct Shard {
     pub(crate) record: RefCell<Box<Record>>,
     /// By [`ScenarioId`].
     pub(crate) scenarios: Vec<ScenarioState>,
+    /// Where users of all shards meet, and who waits there.
+    pub(crate) places: Arc<Places>,
+    pub(crate) waiters: RefCell<Vec<Waiter>>,
     /// A head and a body being rendered.
     pub(crate) scratch: RefCell<(Vec<u8>, Vec<u8>)>,
     /// By slot.
@@ -212,6 +220,7 @@ impl Shard {
         (ring, sockets): (Ring, u32),
         tools: Tools,
         scenarios: Vec<ScenarioState>,
+        places: Arc<Places>,
     ) -> Self {
         Self {
             prepared: program.requests.iter().map(Prepared::new).collect(),
@@ -220,6 +229,8 @@ impl Shard {
             tasks: RefCell::new(Tasks::new()),
             tools: RefCell::new(tools),
             ring: RefCell::new(ring),
+            places,
+            waiters: RefCell::default(),
             scratch: RefCell::default(),
             owners: RefCell::new(vec![
                 Owner {
@@ -288,6 +299,7 @@ impl Shard {
         let state = &self.scenarios[scenario.at()];
         state.live.set(state.live.get() - 1);
         state.set_active(state.active.get() - 1);
+        self.user_left(scenario);
     }
 
     /// Counts a request that brought no response, with a text for people.

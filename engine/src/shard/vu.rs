@@ -46,6 +46,8 @@ pub(crate) struct Vu {
     pub(super) client: Client,
     /// The pause after the next failed connection.
     pub(super) backoff_ns: u64,
+    /// What runs the branches of its parallel steps; made at first use, kept for their connections.
+    pub(super) lanes: Vec<Vu>,
 }
 
 impl Vu {
@@ -59,6 +61,7 @@ impl Vu {
     ) -> Self {
         let vars = Vars::new(shard.program.vars.len(), number);
         let limits = &shard.program.scenarios[scenario.at()];
+        shard.places.user_came(&shard.program, scenario);
         Self {
             is_paced: limits.pacing.is_some(),
             is_throttled: limits.throttle.is_some(),
@@ -71,6 +74,7 @@ impl Vu {
             vars: Rc::new(RefCell::new(vars)),
             instances: Rc::new(RefCell::new(instances)),
             backoff_ns: BACKOFF_NS_FIRST,
+            lanes: Vec::new(),
         }
     }
 
