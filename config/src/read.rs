@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Plan, Plugin, Scenario, Text, Threshold, Variable};
+use crate::plan::{Http, Plan, Plugin, Scenario, Text, Threshold, Variable};
 use crate::program::{Executor, InstancePer};
 use flow::{read_steps, read_think};
 use reader::{Reader, variant};
@@ -29,6 +29,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         base_url: None,
         headers: Vec::new(),
         timeout: None,
+        http: Http::default(),
         tags: Vec::new(),
         think_time: None,
         variables: Vec::new(),
@@ -43,6 +44,16 @@ pub(crate) fn read(document: &Node) -> Plan {
             plan.base_url = http.text("base_url");
             plan.headers = http.pairs("headers");
             plan.timeout = http.duration("timeout");
+            plan.http = Http {
+                follow_redirects: http.flag("follow_redirects"),
+                max_redirects: http
+                    .count("max_redirects")
+                    .and_then(|n| u32::try_from(n).ok()),
+                compression: http.flag("compression"),
+                keep_alive: http.flag("keep_alive"),
+                cookies: http.flag("cookies"),
+                hosts: http.pairs("hosts"),
+            };
         });
     });
     root.entries("variables", |entry, path| {

@@ -40,9 +40,7 @@ fn defaults() {
         )
     };
     for (key, value) in [
-        ("max_redirects", "3"),
         ("proxy", "http://p:1"),
-        ("hosts", "{ a: 127.0.0.1 }"),
         ("tls", "{ insecure_skip_verify: true }"),
     ] {
         let plan = plan(&format!("http: {{ {key}: {value} }}"));
@@ -52,15 +50,7 @@ fn defaults() {
             &format!("`{key}`"),
         );
     }
-    for (key, value) in [
-        ("follow_redirects", "true"),
-        ("compression", "true"),
-        ("cookies", "true"),
-        ("cache", "true"),
-        ("discard_response_bodies", "true"),
-        ("tracing", "true"),
-        ("keep_alive", "false"),
-    ] {
+    for (key, value) in [("cache", "true"), ("tracing", "true")] {
         let plan = plan(&format!("http: {{ {key}: {value} }}"));
         let column = 13 + key.len();
         refused(
@@ -185,11 +175,6 @@ fn request_keys() {
     }
     let request = "scenarios.s.flow[0].request";
     for (line, place, what) in [
-        (
-            "follow_redirects: true",
-            "11:29: R.follow_redirects",
-            "`follow_redirects: true`",
-        ),
         ("protocol: grpc", "11:21: R.protocol", "`protocol: grpc`"),
         ("body: { file: a.txt }", "11:19: R.body.file", "`file`"),
         (

@@ -24,6 +24,10 @@ pub enum ErrorKind {
     HeaderLimit,
     /// The response's body is larger than the limits allow.
     BodyLimit,
+    /// The response's body is not what its `Content-Encoding` says.
+    Decode,
+    /// A redirect cannot be followed, or too many were.
+    Redirect,
     /// The request needs a variable that is not set.
     UnsetVariable,
     /// A variable's value cannot stand in a header field.
@@ -55,6 +59,8 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::HeaderLimit => "header_limit",
             Self::BodyLimit => "body_limit",
+            Self::Decode => "decode",
+            Self::Redirect => "redirect",
             Self::UnsetVariable => "unset_variable",
             Self::InvalidHeader => "invalid_header",
             Self::Extract => "extract",

@@ -70,7 +70,7 @@ pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagno
     let mut addresses = Vec::new();
     let mut problems = Vec::new();
     for origin in &program.origins {
-        match reach(origin) {
+        match reach(origin, program) {
             Ok(address) => addresses.push(address),
             Err((message, help)) => problems.push(diagnostic(&origin.location, message, help)),
         }
@@ -82,8 +82,9 @@ pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagno
     }
 }
 
-fn reach(origin: &Origin) -> Result<SocketAddr, (String, &'static str)> {
-    let candidates = (origin.host.as_str(), origin.port)
+fn reach(origin: &Origin, program: &Program) -> Result<SocketAddr, (String, &'static str)> {
+    let candidates = program
+        .route(&origin.host, origin.port)
         .to_socket_addrs()
         .map_err(|error| {
             (

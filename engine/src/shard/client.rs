@@ -1,18 +1,16 @@
 //! What sends requests one after another, over connections of its own. A virtual user has one; what runs beside it has
 //! its own.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use loadr_config::{OriginId, RequestId};
+use loadr_config::OriginId;
 use loadr_ring::Slot;
 
-use super::exchange::Broken;
+use super::exchange::{Broken, Call};
 use super::state::{Prepared, Shard};
 use super::tasks::{TaskId, signal};
-use super::vars::Vars;
 use crate::error_kind::ErrorKind;
-use crate::http::{Reader, render};
+use crate::http::Reader;
 
 /// An open connection.
 pub(super) struct Connection {
@@ -28,6 +26,8 @@ pub(super) struct Client {
     /// By [`OriginId`].
     pub(super) connections: Vec<Option<Connection>>,
     pub(super) reader: Reader,
+    /// The last request with content that a redirect may want again.
+    pub(super) sent: Vec<u8>,
 }
 
 impl Client {
@@ -38,7 +38,14 @@ impl Client {
             task,
             connections,
             reader: Reader::new(),
+            sent: Vec::new(),
         }
+    }
+
+    /// Whether a connection may stay open: of the origins met in the run, as many as the plan has.
+    #[inline]
+    pub(super) fn may_keep(&self, origin: OriginId) -> bool {
+        origin.at() < 2 * self.shard.program.origins.len()
     }
 
     pub(super) fn disconnect_all(&mut self) {
@@ -49,7 +56,7 @@ impl Client {
 
     /// The connection to an origin, if it can carry another request.
     pub(super) fn reusable(&mut self, origin: OriginId) -> Option<(Slot, u64)> {
-        let connection = self.connections[origin.at()].as_ref()?;
+        let connection = self.connections.get(origin.at())?.as_ref()?;
         let (slot, used) = (connection.slot, connection.used);
         let ring = self.shard.ring.borrow();
         if !ring.has_ended(slot) && ring.received(slot).is_empty() {
@@ -66,6 +73,9 @@ impl Client {
         let slot = shard
             .connect(origin, self.task)
             .map_err(|errno| Broken::Failed(ErrorKind::of_connect(errno), errno))?;
+        if self.connections.len() <= origin.at() {
+            self.connections.resize_with(origin.at() + 1, || None);
+        }
         self.connections[origin.at()] = Some(Connection { slot, used: 0 });
         let mask = signal::CONNECTED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         loop {
@@ -89,14 +99,9 @@ impl Client {
     }
 
     /// Queues the rendered request; the number of its bytes.
-    pub(super) async fn send(
-        &mut self,
-        id: RequestId,
-        slot: Slot,
-        vars: &RefCell<Vars>,
-    ) -> Result<usize, Broken> {
+    pub(super) async fn send(&mut self, call: Call<'_>, slot: Slot) -> Result<usize, Broken> {
         loop {
-            match self.try_send(id, slot, vars)? {
+            match self.try_send(call, slot)? {
                 Some(len) => return Ok(len),
                 None => self.wait_for_drain(slot).await?,
             }
@@ -104,33 +109,29 @@ impl Client {
     }
 
     /// `None` while an earlier send (of a request whose response came before all of it was sent) is not out.
-    fn try_send(
-        &mut self,
-        id: RequestId,
-        slot: Slot,
-        vars: &RefCell<Vars>,
-    ) -> Result<Option<usize>, Broken> {
+    fn try_send(&mut self, call: Call<'_>, slot: Slot) -> Result<Option<usize>, Broken> {
         let shard = &self.shard;
-        let mut ring = shard.ring.borrow_mut();
-        let sent = match &shard.prepared[id.at()] {
-            Prepared::Static(bytes) => ring.send(slot, bytes).map(|()| bytes.len()),
-            Prepared::Templated => {
-                let request = &shard.program.requests[id.at()];
-                let vars = &*vars.borrow();
+        let sends_cookies = call.request.http.sends_cookies && !call.own.jar.borrow().is_empty();
+        let sent = match &shard.prepared[call.id.at()] {
+            Prepared::Static(bytes) if call.hop.is_none() && !sends_cookies => {
+                let mut ring = shard.ring.borrow_mut();
+                ring.send(slot, bytes).map(|()| bytes.len())
+            }
+            _ => {
                 let mut scratch = shard.scratch.borrow_mut();
                 let (head, body) = &mut *scratch;
-                head.clear();
-                body.clear();
-                let mut rendered = Ok(());
-                if let Some(template) = &request.body {
-                    rendered = render(template, vars, 0, body);
+                shard
+                    .render_request(call, head, body)
+                    .map_err(Broken::Unsent)?;
+                if call.request.http.redirects > 0 && call.request.body.is_some() {
+                    // A redirect may want the same content again, which rendering need not give.
+                    self.sent.clear();
+                    self.sent.extend_from_slice(head);
                 }
-                let rendered =
-                    rendered.and_then(|()| render(&request.head, vars, body.len(), head));
-                if let Err(error) = rendered {
-                    return Err(Broken::Unsent(error));
+                if sends_cookies {
+                    shard.add_cookies(call, head, body);
                 }
-                head.extend_from_slice(body);
+                let mut ring = shard.ring.borrow_mut();
                 ring.send(slot, head).map(|()| head.len())
             }
         };
@@ -161,7 +162,8 @@ impl Client {
     }
 
     pub(super) fn disconnect(&mut self, origin: OriginId) {
-        if let Some(connection) = self.connections[origin.at()].take() {
+        let connection = self.connections.get_mut(origin.at());
+        if let Some(connection) = connection.and_then(Option::take) {
             self.shard.release(connection.slot);
             self.shard.tasks.borrow_mut().forget_connection(self.task);
         }
