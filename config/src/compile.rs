@@ -3,6 +3,7 @@
 
 mod body;
 mod builder;
+mod executor;
 mod flow;
 mod head;
 mod request;
@@ -10,6 +11,7 @@ mod response;
 mod scope;
 mod target;
 mod thresholds;
+mod tls;
 mod variables;
 
 use std::collections::HashMap;
@@ -64,6 +66,7 @@ pub(crate) fn compile(
         .collect();
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
+    let tls = compiler.tls(file);
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -77,6 +80,7 @@ pub(crate) fn compile(
             .unwrap_or_default(),
         plan_hash,
         origins: compiler.origins,
+        tls,
         hosts,
         vars: compiler.vars,
         requests: compiler.requests,
@@ -211,11 +215,14 @@ impl<'a> Compiler<'a> {
         };
         let flow = self.steps(&scenario.flow, &context);
         let tags = self.tags(&[&scenario.tags]);
+        let executor = self.executor(scenario);
         Some(Scenario {
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
-            executor: scenario.executor?,
+            executor: executor?,
+            pacing: scenario.pacing.as_ref().map(|rate| rate.per_second),
+            throttle: scenario.throttle.as_ref().map(|rate| rate.per_second),
             flow,
             tags,
         })

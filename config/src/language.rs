@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(crate) use check::check_plan;
 pub(crate) use plan::PLAN;
-pub(crate) use scenario::{A_STEP, THINK_TIME, a_step};
+pub(crate) use scenario::{A_STEP, MAX_RATE, THINK_TIME, a_step};
 
 use crate::node::{Content, Node, Typed};
 use crate::units::{parse_duration, parse_size};

@@ -76,7 +76,7 @@ pub struct Options {
     pub base_url: Option<String>,
     /// Replaces `vus` in every scenario that has a fixed number of them.
     pub vus: Option<u32>,
-    /// Replaces `duration`, or `max_duration` where the executor counts iterations.
+    /// Replaces `duration`, or `max_duration` where the executor counts iterations; stages are stretched to it.
     pub duration: Option<Duration>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,

@@ -1,10 +1,12 @@
 //! The effective document: the plan, the chosen `env` overlay over it, the command line's flags over both.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::Options;
 use crate::diagnostic::{Report, shown};
 use crate::node::{Content, Entry, Layer, Node, Path, Pos, Typed};
+use crate::units::parse_duration;
 
 /// Lays the chosen overlay over the plan. The result has no `env` any more; that comes back beside it.
 pub(crate) fn apply(
@@ -136,7 +138,10 @@ pub(crate) fn override_with(document: &mut Node, options: &Options) {
             .unwrap_or_default();
         if let Some(vus) = options.vus {
             let value = Node::flag("--vus", vus.to_string(), Typed::Integer(vus.into()));
-            if matches!(executor.as_str(), "constant-vus" | "per-vu-iterations") {
+            if matches!(
+                executor.as_str(),
+                "constant-vus" | "per-vu-iterations" | "shared-iterations"
+            ) {
                 set(&mut scenario.value, &["vus"], value);
             }
         }
@@ -144,11 +149,56 @@ pub(crate) fn override_with(document: &mut Node, options: &Options) {
             let text = format!("{}ns", duration.as_nanos());
             let value = Node::flag("--duration", text, Typed::Text);
             match executor.as_str() {
-                "constant-vus" => set(&mut scenario.value, &["duration"], value),
-                "per-vu-iterations" => set(&mut scenario.value, &["max_duration"], value),
+                "constant-vus" | "constant-arrival-rate" => {
+                    set(&mut scenario.value, &["duration"], value);
+                }
+                "per-vu-iterations" | "shared-iterations" => {
+                    set(&mut scenario.value, &["max_duration"], value);
+                }
+                "ramping-vus" | "ramping-arrival-rate" => scale(&mut scenario.value, duration),
                 _ => {}
             }
         }
+    }
+}
+
+/// Stretches or shrinks a scenario's stages to last so long together, each by the same factor. Leaves what is no list of
+/// stages with durations, which is an error of its own.
+fn scale(scenario: &mut Node, duration: Duration) {
+    let Content::Map(entries) = &mut scenario.content else {
+        return;
+    };
+    let Some(stages) = entries.iter_mut().find(|entry| entry.key == "stages") else {
+        return;
+    };
+    let Content::List(stages) = &mut stages.value.content else {
+        return;
+    };
+    let written = |stage: &Node| {
+        let scalar = stage.get("duration")?.scalar()?;
+        parse_duration(&scalar.text).ok()
+    };
+    let Some(lengths) = stages.iter().map(written).collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let total_ns: u128 = lengths.iter().map(Duration::as_nanos).sum();
+    if total_ns == 0 {
+        return;
+    }
+    // From the ends of the stages, so that what is cut off each does not add up.
+    let mut passed_ns = 0;
+    let mut start_ns = 0;
+    for (stage, length) in stages.iter_mut().zip(lengths) {
+        passed_ns += length.as_nanos();
+        // Below 2^109: a duration is at most 366 days, and there are fewer stages than bytes in a plan.
+        let end_ns = passed_ns * duration.as_nanos() / total_ns;
+        let text = format!("{}ns", end_ns - start_ns);
+        set(
+            stage,
+            &["duration"],
+            Node::flag("--duration", text, Typed::Text),
+        );
+        start_ns = end_ns;
     }
 }
 

@@ -55,12 +55,11 @@ pub(crate) fn check_scheme(scheme: &str) -> Result<bool, Wrong> {
     if scheme.eq_ignore_ascii_case("http") {
         return Ok(false);
     }
+    if scheme.eq_ignore_ascii_case("https") {
+        return Ok(true);
+    }
     let message = format!("`{}://` is not available in this version", shown(scheme));
-    let help = if scheme.eq_ignore_ascii_case("https") {
-        "use `http://`, or put something in front of the target that ends TLS"
-    } else {
-        "only `http://` is"
-    };
+    let help = "`http://` and `https://` are";
     Err((message, Some(help.to_owned())))
 }
 

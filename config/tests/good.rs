@@ -329,7 +329,7 @@ thresholds:
     assert!(home.reads_body && home.reads_headers);
     assert_eq!(
         (home.location.line, home.location.path.as_str()),
-        (33, "scenarios.browse.flow[0].request")
+        (35, "scenarios.browse.flow[0].request")
     );
     let [order, csrf, place, boundary] = home.extracts.as_slice() else {
         panic!()
@@ -552,6 +552,6 @@ fn hosts_lead_elsewhere() {
     let bad = plan.replace("127.0.0.1", "'a b'");
     assert_eq!(
         support::errors(&bad),
-        ["1:40: defaults.http.hosts.A.test: `a b` is not a host"]
+        ["1:38: defaults.http.hosts[\"A.test\"]: `a b` is not a host"]
     );
 }

@@ -12,6 +12,8 @@ pub enum ErrorKind {
     ConnectFailed,
     /// The machine has no descriptor, port or memory left for a connection.
     NoResources,
+    /// The TLS connection could not be made, or broke.
+    Tls,
     /// The peer reset the connection.
     Reset,
     /// The peer closed the connection before the response was whole.
@@ -53,6 +55,7 @@ impl ErrorKind {
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
             Self::NoResources => "no_resources",
+            Self::Tls => "tls",
             Self::Reset => "reset",
             Self::Closed => "closed",
             Self::Timeout => "timeout",

@@ -11,13 +11,16 @@ pub mod cores;
 mod error_kind;
 mod http;
 mod instances;
+mod leases;
 mod metrics;
 mod plugins;
 mod preflight;
 mod results;
 mod run;
+mod schedule;
 mod shard;
 mod thresholds;
+mod tls;
 
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};

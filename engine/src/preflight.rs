@@ -7,8 +7,9 @@ use std::time::Duration;
 use loadr_config::{Diagnostic, Location, Origin, Program};
 use loadr_ring::{Ring, Settings};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustls::ClientConfig;
 
-use crate::shard::vus;
+use crate::tls::client_config;
 
 /// How long a target may take to accept the first connection.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,7 +41,7 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
     let users: u64 = program
         .scenarios
         .iter()
-        .map(|s| u64::from(vus(&s.executor)))
+        .map(|s| u64::from(s.executor.vus_max()))
         .sum();
     let connections = (users * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
     let table = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX)).sockets;
@@ -60,6 +61,25 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
     Ring::new(&Settings::for_connections(1))
         .map(drop)
         .map_err(|error| error.to_string())
+}
+
+/// What TLS connections need, when the plan has any.
+///
+/// # Errors
+/// A setting or file that cannot be used, where the plan has it.
+pub(crate) fn tls(program: &Program) -> Result<Option<Arc<ClientConfig>>, Vec<Diagnostic>> {
+    if !program.origins.iter().any(|origin| origin.tls) {
+        return Ok(None);
+    }
+    let settings = &program.tls;
+    match client_config(settings) {
+        Ok(config) => Ok(Some(Arc::new(config))),
+        Err(message) => Err(vec![diagnostic(
+            &settings.location,
+            message,
+            "see `defaults.http.tls`",
+        )]),
+    }
 }
 
 /// The address of every origin, each tried once.

@@ -11,6 +11,7 @@ use crate::aggregate::{Aggregate, Progress};
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
 use crate::instances::Fleet;
+use crate::leases::leases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
@@ -66,8 +67,10 @@ pub fn run(
     let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
+    let tls = preflight::tls(&program).map_err(RunError::Plan)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let line = Arc::new(StartLine::new(spec.cores.len()));
+    let leases = leases(&program, spec.cores.len() as u32);
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
@@ -82,8 +85,10 @@ pub fn run(
             plugins: Arc::clone(plugins),
             fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
+            tls: tls.clone(),
             control: control.clone(),
-            seed: spec.seed.wrapping_add(index as u64),
+            seed: spec.seed,
+            leases: Arc::clone(&leases),
             handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),

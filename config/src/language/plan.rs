@@ -196,12 +196,49 @@ const HTTP_KEYS: &[Key] = &[
         Kind::Map(&Kind::Text),
         "Where a `host` or `host:port` is reached: an address with an optional port; `Host` and SNI stay",
     ),
-    not_yet(
-        "tls",
-        "only `http://` is available in this version",
-        "TLS settings",
+    key("tls", Kind::Table(&TLS), "TLS settings"),
+];
+
+static TLS: Table = Table {
+    what: "`tls`",
+    groups: &[TLS_KEYS],
+};
+
+const TLS_KEYS: &[Key] = &[
+    key(
+        "insecure_skip_verify",
+        Kind::Flag,
+        "Whether any certificate is taken",
+    ),
+    key(
+        "ca_file",
+        Kind::Name,
+        "The roots to trust, in PEM form; the system's when absent",
+    ),
+    key(
+        "cert_file",
+        Kind::Name,
+        "The client's certificate, in PEM form",
+    ),
+    key("key_file", Kind::Name, "Its private key, in PEM form"),
+    key(
+        "server_name",
+        Kind::Name,
+        "What servers must be, and SNI says; the URL's host when absent",
+    ),
+    key(
+        "min_version",
+        Kind::Word(TLS_VERSIONS),
+        "The oldest version to speak; 1.2",
+    ),
+    key(
+        "max_version",
+        Kind::Word(TLS_VERSIONS),
+        "The newest version to speak; 1.3",
     ),
 ];
+
+const TLS_VERSIONS: &[Choice] = &[word("1.2"), word("1.3")];
 
 const VERSIONS: &[Choice] = &[
     word("auto"),

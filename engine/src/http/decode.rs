@@ -34,7 +34,7 @@ impl Decoder {
         }
     }
 
-    /// Undoes the codings of a body, which were applied in the order given; `bytes_max` holds for what comes out.
+    /// Undoes the codings of a body, which were applied in the order given; `bytes_max` holds for what each of them gives.
     ///
     /// # Errors
     /// `Decode` when the body is not what the codings say or one is unknown, `BodyLimit` past the limit.
@@ -50,11 +50,7 @@ impl Decoder {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         self.out = recycled(std::mem::take(&mut self.out));
         self.spare = recycled(std::mem::take(&mut self.spare));
-        self.out.extend_from_slice(if body.len() <= bytes_max {
-            body
-        } else {
-            return Err(ErrorKind::BodyLimit);
-        });
+        self.out.extend_from_slice(body);
         for coding in codings.iter().rev() {
             if coding.eq_ignore_ascii_case(b"identity") {
                 continue;
@@ -248,11 +244,11 @@ mod tests {
             (&["identity"], TEXT.to_vec()),
         ] {
             assert_eq!(
-                decoded(codings, &body, 23).as_deref(),
+                decoded(codings, &body, 200).as_deref(),
                 Ok(TEXT),
                 "{codings:?}"
             );
-            if codings != ["identity"] {
+            if codings.len() == 1 && codings != ["identity"] {
                 assert_eq!(
                     decoded(codings, &body, 22),
                     Err(ErrorKind::BodyLimit),

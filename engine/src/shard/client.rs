@@ -9,14 +9,18 @@ use loadr_ring::Slot;
 use super::exchange::{Broken, Call};
 use super::state::{Prepared, Shard};
 use super::tasks::{TaskId, signal};
+use super::tls;
 use crate::error_kind::ErrorKind;
 use crate::http::Reader;
+use crate::tls::Session;
 
 /// An open connection.
 pub(super) struct Connection {
     pub(super) slot: Slot,
     /// Responses it has carried.
     pub(super) used: u64,
+    /// Of an origin that is reached over TLS; lent to the exchange that goes on.
+    pub(super) tls: Option<Box<Session>>,
 }
 
 pub(super) struct Client {
@@ -56,9 +60,17 @@ impl Client {
 
     /// The connection to an origin, if it can carry another request.
     pub(super) fn reusable(&mut self, origin: OriginId) -> Option<(Slot, u64)> {
-        let connection = self.connections.get(origin.at())?.as_ref()?;
+        let connection = self.connections.get_mut(origin.at())?.as_mut()?;
         let (slot, used) = (connection.slot, connection.used);
-        let ring = self.shard.ring.borrow();
+        let mut ring = self.shard.ring.borrow_mut();
+        if let Some(tls) = &mut connection.tls {
+            // What a server says between two requests is mostly a session to resume.
+            if tls::receive(&mut ring, slot, tls).is_err() || !tls.plain().is_empty() {
+                drop(ring);
+                self.disconnect(origin);
+                return None;
+            }
+        }
         if !ring.has_ended(slot) && ring.received(slot).is_empty() {
             return Some((slot, used));
         }
@@ -76,7 +88,11 @@ impl Client {
         if self.connections.len() <= origin.at() {
             self.connections.resize_with(origin.at() + 1, || None);
         }
-        self.connections[origin.at()] = Some(Connection { slot, used: 0 });
+        self.connections[origin.at()] = Some(Connection {
+            slot,
+            used: 0,
+            tls: None,
+        });
         let mask = signal::CONNECTED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         loop {
             let signals = shard.wait(self.task, mask).await;
@@ -99,9 +115,14 @@ impl Client {
     }
 
     /// Queues the rendered request; the number of its bytes.
-    pub(super) async fn send(&mut self, call: Call<'_>, slot: Slot) -> Result<usize, Broken> {
+    pub(super) async fn send(
+        &mut self,
+        call: Call<'_>,
+        slot: Slot,
+        tls: &mut Option<Box<Session>>,
+    ) -> Result<usize, Broken> {
         loop {
-            match self.try_send(call, slot)? {
+            match self.try_send(call, slot, tls)? {
                 Some(len) => return Ok(len),
                 None => self.wait_for_drain(slot).await?,
             }
@@ -109,13 +130,18 @@ impl Client {
     }
 
     /// `None` while an earlier send (of a request whose response came before all of it was sent) is not out.
-    fn try_send(&mut self, call: Call<'_>, slot: Slot) -> Result<Option<usize>, Broken> {
+    fn try_send(
+        &mut self,
+        call: Call<'_>,
+        slot: Slot,
+        tls: &mut Option<Box<Session>>,
+    ) -> Result<Option<usize>, Broken> {
         let shard = &self.shard;
         let sends_cookies = call.request.http.sends_cookies && !call.own.jar.borrow().is_empty();
         let sent = match &shard.prepared[call.id.at()] {
             Prepared::Static(bytes) if call.hop.is_none() && !sends_cookies => {
                 let mut ring = shard.ring.borrow_mut();
-                ring.send(slot, bytes).map(|()| bytes.len())
+                tls::send(&mut ring, slot, tls, bytes)?
             }
             _ => {
                 let mut scratch = shard.scratch.borrow_mut();
@@ -132,7 +158,7 @@ impl Client {
                     shard.add_cookies(call, head, body);
                 }
                 let mut ring = shard.ring.borrow_mut();
-                ring.send(slot, head).map(|()| head.len())
+                tls::send(&mut ring, slot, tls, head)?
             }
         };
         match sent {
@@ -142,7 +168,7 @@ impl Client {
         }
     }
 
-    async fn wait_for_drain(&mut self, slot: Slot) -> Result<(), Broken> {
+    pub(super) async fn wait_for_drain(&mut self, slot: Slot) -> Result<(), Broken> {
         let mask = signal::DRAINED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         loop {
             let signals = self.shard.wait(self.task, mask).await;

@@ -86,6 +86,8 @@ pub(super) enum Broken {
     Cancelled,
     /// The system's error number, where there is one.
     Failed(ErrorKind, i32),
+    /// TLS could not be made or broke; why.
+    Tls(String),
     /// Its redirect leads nowhere; why.
     Redirect(String),
     /// It could not be rendered.
@@ -105,7 +107,7 @@ impl Client {
         let shard = Rc::clone(&self.shard);
         let origin = call.origin;
         let task = self.task;
-        let (slot, used, begun_ns) = match self.reusable(origin) {
+        let (slot, used, mut begun_ns) = match self.reusable(origin) {
             Some((slot, used)) => (slot, used, start_ns),
             None => {
                 let slot = self.connect(origin).await;
@@ -114,7 +116,23 @@ impl Client {
                 (slot?, 0, connected_ns)
             }
         };
-        sample.sent_bytes += self.send(call, slot).await? as u64;
+        let mut tls = None;
+        if shard.is_tls(origin) {
+            let connection = self.connections[origin.at()].as_mut();
+            tls = connection.and_then(|connection| connection.tls.take());
+            sample.tls = Some(0);
+            if tls.is_none() {
+                let made = self.handshake(origin, slot).await;
+                let made_ns = now_ns();
+                sample.tls = Some(made_ns.saturating_sub(begun_ns));
+                begun_ns = made_ns;
+                let (session, sent, received) = made?;
+                sample.sent_bytes += sent as u64;
+                sample.received_bytes += received as u64;
+                tls = Some(session);
+            }
+        }
+        sample.sent_bytes += self.send(call, slot, &mut tls).await? as u64;
         sample.was_sent = true;
 
         let wanted = call.wanted();
@@ -137,7 +155,14 @@ impl Client {
             let (sent_ns, end_ns) = (ring.sent_ns(slot), ring.received_ns(slot));
             // Bytes first: what ended the connection, or the time, came after them.
             loop {
-                let run = ring.received(slot);
+                let run = match &mut tls {
+                    None => ring.received(slot),
+                    Some(session) => {
+                        let received = super::tls::receive(&mut ring, slot, session);
+                        sample.received_bytes += received.map_err(Broken::Tls)? as u64;
+                        session.plain()
+                    }
+                };
                 if run.is_empty() {
                     break;
                 }
@@ -160,12 +185,17 @@ impl Client {
                         },
                         Some((status, answer)),
                     )) => {
-                        sample.received_bytes += consumed as u64;
                         sample.status = status;
                         stage(sample, sent_ns, first_ns, end_ns);
                         // Bytes after the response were not asked for: the connection cannot be trusted.
                         let is_clean = consumed == run_len;
-                        ring.consume(slot, consumed);
+                        match &mut tls {
+                            None => {
+                                sample.received_bytes += consumed as u64;
+                                ring.consume(slot, consumed);
+                            }
+                            Some(session) => session.consume(consumed),
+                        }
                         drop(ring);
                         if keep_alive
                             && is_clean
@@ -174,16 +204,20 @@ impl Client {
                         {
                             if let Some(connection) = &mut self.connections[origin.at()] {
                                 connection.used += 1;
+                                connection.tls = tls;
                             }
                         } else {
                             self.disconnect(origin);
                         }
                         return answer;
                     }
-                    Ok(_) => {
-                        sample.received_bytes += run_len as u64;
-                        ring.consume(slot, run_len);
-                    }
+                    Ok(_) => match &mut tls {
+                        None => {
+                            sample.received_bytes += run_len as u64;
+                            ring.consume(slot, run_len);
+                        }
+                        Some(session) => session.consume(run_len),
+                    },
                     Err(kind) => {
                         stage(sample, sent_ns, first_ns, end_ns);
                         return Err(Broken::Failed(kind, 0));

@@ -55,6 +55,15 @@ impl Shard {
         }
     }
 
+    /// Whether an origin is reached over TLS.
+    #[inline]
+    pub(super) fn is_tls(&self, origin: OriginId) -> bool {
+        match self.program.origins.get(origin.at()) {
+            Some(origin) => origin.tls,
+            None => self.authority(origin).tls,
+        }
+    }
+
     pub(super) fn authority(&self, origin: OriginId) -> Authority {
         match self.program.origins.get(origin.at()) {
             Some(origin) => Authority {
@@ -87,7 +96,7 @@ impl Shard {
                     Ok(address) => {
                         let _ = found.set(Ok(SocketAddr::new(address, port)));
                     }
-                    Err(_) => begin(host.to_owned(), port, Arc::clone(&found)),
+                    Err(_) => begin(host.to_owned(), port, &found),
                 }
                 foreign.known.push((authority.clone(), found));
                 foreign.known.len() - 1
@@ -99,8 +108,8 @@ impl Shard {
 }
 
 /// Looks a name up on a thread of its own: the system's resolver blocks.
-fn begin(host: String, port: u16, found: Found) {
-    let result = Arc::clone(&found);
+fn begin(host: String, port: u16, found: &Found) {
+    let result = Arc::clone(found);
     let work = move || {
         let address = match (host.as_str(), port).to_socket_addrs() {
             Ok(mut addresses) => addresses

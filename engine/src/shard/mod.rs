@@ -8,12 +8,16 @@ mod flow;
 mod foreign;
 mod hop;
 mod judge;
+mod load;
 mod request;
 mod rng;
 mod state;
 mod tasks;
+mod tls;
 mod tools;
+mod turns;
 mod vars;
 mod vu;
 
-pub(crate) use driver::{ShardSpec, run, vus};
+pub(crate) use driver::{ShardSpec, run};
+pub(crate) use rng::Rng;

@@ -15,10 +15,23 @@ use crate::metrics::Sample;
 
 impl Vu {
     /// One request step: connect if need be, send, wait, judge, count.
-    pub(super) async fn request(&mut self, id: RequestId, start_ns: u64) -> Next {
+    pub(super) async fn request(&mut self, id: RequestId, mut start_ns: u64) -> Next {
         let shard = Rc::clone(&self.shard);
         let request = &shard.program.requests[id.at()];
-        let mut sample = Sample::default();
+        let mut sample = Sample {
+            late: std::mem::take(&mut self.late_ns),
+            ..Sample::default()
+        };
+        if self.is_throttled {
+            let slot_ns = shard.scenarios[self.scenario.at()].throttle_slot(start_ns);
+            if slot_ns > start_ns {
+                if self.sleep(slot_ns).await == Next::Leave {
+                    return Next::Leave;
+                }
+                let due_ns = std::mem::replace(&mut start_ns, now_ns());
+                sample.blocked = start_ns - due_ns;
+            }
+        }
         let timeout_ns = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = start_ns.saturating_add(timeout_ns);
         shard
@@ -30,7 +43,7 @@ impl Vu {
             instances: &self.instances,
             jar: &self.jar,
         };
-        let (mut start_ns, mut retried) = (start_ns, false);
+        let mut retried = false;
         let mut hop: Option<Box<Hop>> = None;
         let outcome = loop {
             let call = Call::new(&shard, id, hop.as_deref(), own);
@@ -79,6 +92,19 @@ impl Vu {
                         self.failed += 1;
                         record.request(id, &sample);
                         return Next::Step;
+                    }
+                    Broken::Tls(why) => {
+                        self.client.disconnect(origin);
+                        let text =
+                            || format!("{} ({}): {why}", request.name, shard.address(origin));
+                        sample.error = Some(ErrorKind::Tls);
+                        self.failed += 1;
+                        {
+                            let mut record = shard.record.borrow_mut();
+                            record.error(ErrorKind::Tls, text);
+                            record.request(id, &sample);
+                        }
+                        return self.back_off().await;
                     }
                     Broken::Failed(kind, errno) => (kind, errno),
                     Broken::Stale => (ErrorKind::Closed, 0),
