@@ -22,6 +22,7 @@ mod run;
 mod schedule;
 mod shard;
 mod thresholds;
+mod tls;
 
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
