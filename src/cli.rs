@@ -36,6 +36,8 @@ pub(crate) enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
+    Doctor(crate::doctor::DoctorArgs),
     /// Install, inspect, call and measure plugins.
     #[command(arg_required_else_help = true)]
     Plugin(crate::plugin::PluginArgs),

@@ -1,6 +1,7 @@
 //! The command line: arguments, wiring, exit codes.
 
 mod cli;
+mod doctor;
 mod export;
 mod findings;
 mod plugin;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script));
             Ok(0)
         }
+        cli::Command::Doctor(args) => doctor::doctor(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };
     match result {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
-use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores};
+use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores, doctor};
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
@@ -53,6 +53,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .map(Export::open)
         .transpose()?;
 
+    if !args.quiet {
+        for warning in doctor::warnings(&cores) {
+            let _ = writeln!(stderr(), "warning: {warning}");
+        }
+    }
     let control = Control::new(program.scenarios.len());
     signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;

@@ -12,6 +12,7 @@ mod scope;
 mod select;
 mod target;
 mod thresholds;
+mod tls;
 mod variables;
 
 use std::collections::{BTreeSet, HashMap};
@@ -23,16 +24,18 @@ use regex::bytes::RegexBuilder;
 use crate::Options;
 use crate::diagnostic::{Report, shown};
 use crate::node::At;
-use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario};
+use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
     CallSite, CallSiteId, CheckId, Origin, OriginId, PluginId, PluginKind, PluginUse, Program,
-    RegexId, Rendezvous, Request, Scenario, ScenarioId, VarId,
+    RegexId, Rendezvous, Request, Route, Scenario, ScenarioId, VarId,
 };
-use crate::url::Authority;
+use crate::url::{Authority, route_end};
 pub(crate) use select::select;
 
 /// The default of `defaults.http.timeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The default of `defaults.http.max_redirects`.
+const MAX_REDIRECTS: u32 = 10;
 /// The default of `graceful_stop`.
 const GRACEFUL_STOP: Duration = Duration::from_secs(30);
 /// The default of `limits.call_timeout`.
@@ -66,6 +69,8 @@ pub(crate) fn compile(
         .filter_map(|(i, scenario)| compiler.scenario(index(i).map(ScenarioId)?, scenario))
         .collect();
     let thresholds = compiler.thresholds();
+    let hosts = compiler.hosts();
+    let tls = compiler.tls(file);
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -79,6 +84,8 @@ pub(crate) fn compile(
             .unwrap_or_default(),
         plan_hash,
         origins: compiler.origins,
+        tls,
+        hosts,
         vars: compiler.vars,
         requests: compiler.requests,
         scenarios,
@@ -150,6 +157,30 @@ impl<'a> Compiler<'a> {
             rendezvous: Vec::new(),
             group: String::new(),
         }
+    }
+
+    fn hosts(&mut self) -> Vec<Route> {
+        let mut hosts = Vec::new();
+        for pair in &self.plan.http.hosts {
+            let mut end = |text: &Text| match route_end(&text.text) {
+                Ok(end) => Some(end),
+                Err((message, help)) => {
+                    self.report.error(&text.at, message, help);
+                    None
+                }
+            };
+            if let (Some((host, port)), Some((to_host, to_port))) =
+                (end(&pair.name), end(&pair.value))
+            {
+                hosts.push(Route {
+                    host,
+                    port,
+                    to_host,
+                    to_port,
+                });
+            }
+        }
+        hosts
     }
 
     fn plugins(&mut self, file: &Path) -> Vec<PluginUse> {

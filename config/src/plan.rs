@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
-use crate::program::{InstancePer, OnFailure, Pause, Pick, Strategy};
+use crate::program::{InstancePer, OnFailure, Pause, Pick, Strategy, TlsVersion};
 
 /// Text and where it is.
 #[derive(Clone, Debug)]
@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     pub(crate) base_url: Option<Text>,
     pub(crate) headers: Vec<Pair>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) http: Http,
     pub(crate) tags: Vec<Pair>,
     /// After every request of a scenario that has none of its own.
     pub(crate) think_time: Option<Think>,
@@ -35,6 +36,31 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+}
+
+/// The rest of `defaults.http`.
+#[derive(Debug, Default)]
+pub(crate) struct Http {
+    pub(crate) follow_redirects: Option<bool>,
+    pub(crate) max_redirects: Option<u32>,
+    pub(crate) compression: Option<bool>,
+    pub(crate) keep_alive: Option<bool>,
+    pub(crate) cookies: Option<bool>,
+    pub(crate) hosts: Vec<Pair>,
+    pub(crate) tls: Tls,
+}
+
+/// `defaults.http.tls`.
+#[derive(Debug, Default)]
+pub(crate) struct Tls {
+    pub(crate) at: Option<At>,
+    pub(crate) insecure_skip_verify: bool,
+    pub(crate) ca_file: Option<Text>,
+    pub(crate) cert_file: Option<Text>,
+    pub(crate) key_file: Option<Text>,
+    pub(crate) server_name: Option<Text>,
+    pub(crate) min_version: Option<TlsVersion>,
+    pub(crate) max_version: Option<TlsVersion>,
 }
 
 #[derive(Debug)]
@@ -196,6 +222,7 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<Pair>,
     pub(crate) body: Option<Body>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) follow_redirects: Option<bool>,
     pub(crate) tags: Vec<Pair>,
     pub(crate) extracts: Vec<Extract>,
     pub(crate) asserts: Vec<Condition>,

@@ -8,6 +8,7 @@ mod aggregate;
 mod clock;
 mod control;
 pub mod cores;
+pub mod doctor;
 mod error_kind;
 mod http;
 mod instances;
@@ -21,6 +22,7 @@ mod run;
 mod schedule;
 mod shard;
 mod thresholds;
+mod tls;
 
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};

@@ -74,6 +74,7 @@ pub fn run(
     let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
+    let tls = preflight::tls(&program).map_err(RunError::Plan)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let line = Arc::new(StartLine::new(spec.cores.len()));
     let leases = leases(&program, spec.cores.len() as u32);
@@ -92,6 +93,7 @@ pub fn run(
             plugins: Arc::clone(plugins),
             fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
+            tls: tls.clone(),
             control: control.clone(),
             seed: spec.seed,
             leases: Arc::clone(&leases),

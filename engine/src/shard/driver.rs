@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use loadr_config::{Executor, Program, ScenarioId};
 use loadr_ring::{Event, Ring, Settings};
+use rustls::ClientConfig;
 
 use super::load::Load;
 use super::state::{Phase, ScenarioState, Shard};
@@ -22,6 +23,7 @@ use crate::plugins::LoadedPlugins;
 use crate::rendezvous::Places;
 use crate::run::Place;
 use crate::schedule::{nanos, share};
+use crate::tls::for_shard;
 
 /// The longest wait: glommio's own side of the executor must be looked at now and then.
 const WAIT_NS_MAX: u64 = 10_000_000;
@@ -38,6 +40,8 @@ pub(crate) struct ShardSpec {
     pub(crate) fleet: Arc<Fleet>,
     /// By origin.
     pub(crate) addresses: Arc<[SocketAddr]>,
+    /// When the plan has an origin that is reached over TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) control: Control,
     /// Of the whole run, the same for every shard.
     pub(crate) seed: u64,
@@ -101,7 +105,7 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
     let seed = spec.seed.wrapping_add(spec.index.into());
     let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, seed);
     let scenarios = scenarios(spec)?;
-    Ok(Rc::new(Shard::new(
+    let shard = Rc::new(Shard::new(
         Arc::clone(&spec.program),
         Arc::clone(&spec.plugins),
         spec.control.clone(),
@@ -110,7 +114,11 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         tools,
         scenarios,
         Arc::clone(&spec.places),
-    )))
+    ));
+    if let Some(tls) = &spec.tls {
+        let _ = shard.tls.set(for_shard(tls));
+    }
+    Ok(shard)
 }
 
 /// By scenario: its state, with the plugin instances of each of this shard's virtual users.

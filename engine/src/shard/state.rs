@@ -1,18 +1,20 @@
 //! What a shard's tasks share, on one thread: the ring, the timers, the record, the tools.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
+use rustls::ClientConfig;
 
+use super::foreign::Foreign;
 use super::tasks::{TaskId, Tasks, signal};
 use super::together::Waiter;
 use super::tools::Tools;
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
-use crate::http::RenderError;
+use crate::http::{Decoder, RenderError};
 use crate::instances::Instances;
 use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
@@ -206,6 +208,11 @@ pub(crate) struct Shard {
     pub(crate) waiters: RefCell<Vec<Waiter>>,
     /// A head and a body being rendered.
     pub(crate) scratch: RefCell<(Vec<u8>, Vec<u8>)>,
+    pub(super) decoder: RefCell<Decoder>,
+    /// For connections over TLS.
+    pub(super) tls: OnceCell<Arc<ClientConfig>>,
+    /// Origins met in the run.
+    pub(super) foreign: RefCell<Foreign>,
     /// By slot.
     owners: RefCell<Vec<Owner>>,
 }
@@ -232,6 +239,9 @@ impl Shard {
             places,
             waiters: RefCell::default(),
             scratch: RefCell::default(),
+            decoder: RefCell::new(Decoder::new()),
+            tls: OnceCell::new(),
+            foreign: RefCell::default(),
             owners: RefCell::new(vec![
                 Owner {
                     task: TaskId(0),
@@ -248,7 +258,7 @@ impl Shard {
 
     /// Begins a connection that signals `task`; on failure the system's error number.
     pub(crate) fn connect(&self, origin: OriginId, task: TaskId) -> Result<Slot, i32> {
-        let address = self.addresses[origin.at()];
+        let address = self.address(origin);
         let slot = self
             .ring
             .borrow_mut()
@@ -303,9 +313,15 @@ impl Shard {
     }
 
     /// Counts a request that brought no response, with a text for people.
-    pub(crate) fn record_error(&self, id: RequestId, kind: ErrorKind, errno: i32) {
+    pub(crate) fn record_error(
+        &self,
+        id: RequestId,
+        origin: OriginId,
+        kind: ErrorKind,
+        errno: i32,
+    ) {
         let request = &self.program.requests[id.at()];
-        let address = self.addresses[request.origin.at()];
+        let address = self.address(origin);
         self.record.borrow_mut().error(kind, || {
             let why = match kind {
                 ErrorKind::Timeout => format!("no whole response within {:?}", request.timeout),
@@ -315,6 +331,9 @@ impl Shard {
                 }
                 ErrorKind::Protocol => "the response is not valid HTTP/1.1".into(),
                 ErrorKind::HeaderLimit => "the response's head is too large".into(),
+                ErrorKind::Decode => {
+                    "the response's body is not what its Content-Encoding says".into()
+                }
                 ErrorKind::BodyLimit => "the response's body is too large".into(),
                 _ => std::io::Error::from_raw_os_error(errno).to_string(),
             };

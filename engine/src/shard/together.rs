@@ -110,6 +110,7 @@ impl Vu {
             late_ns: 0,
             vars: Rc::clone(&self.vars),
             instances: Rc::clone(&self.instances),
+            jar: Rc::clone(&self.jar),
             failed: 0,
             turns: self.turns.clone(),
             client: Client::new(Rc::clone(&self.shard), task),

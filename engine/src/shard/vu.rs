@@ -10,6 +10,7 @@ use super::state::Shard;
 use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
+use crate::http::Jar;
 use crate::instances::Instances;
 
 /// The longest pause after a failed connection, in nanoseconds.
@@ -39,6 +40,8 @@ pub(crate) struct Vu {
     pub(super) vars: Rc<RefCell<Vars>>,
     /// Its own plugin instances, shared in the same way.
     pub(super) instances: Rc<RefCell<Instances>>,
+    /// Shared in the same way.
+    pub(super) jar: Rc<RefCell<Jar>>,
     /// Requests that failed.
     pub(super) failed: u64,
     /// By [`Step::Random`]: whose turn it is.
@@ -73,6 +76,7 @@ impl Vu {
             shard,
             vars: Rc::new(RefCell::new(vars)),
             instances: Rc::new(RefCell::new(instances)),
+            jar: Rc::default(),
             backoff_ns: BACKOFF_NS_FIRST,
             lanes: Vec::new(),
         }
