@@ -14,7 +14,7 @@ use crate::instances::Fleet;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
-use crate::shard::{self, ShardSpec};
+use crate::shard::{self, ShardSpec, Shared};
 use crate::thresholds::{self, ThresholdResult};
 
 /// What a run needs beside its program.
@@ -67,6 +67,7 @@ pub fn run(
     let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
+    let shared = Arc::new(Shared::new(&program));
     let line = Arc::new(StartLine::new(spec.cores.len()));
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
@@ -84,6 +85,8 @@ pub fn run(
             addresses: Arc::clone(&addresses),
             control: control.clone(),
             seed: spec.seed.wrapping_add(index as u64),
+            run_seed: spec.seed,
+            shared: Arc::clone(&shared),
             handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),

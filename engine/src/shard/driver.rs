@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use loadr_config::{Executor, Program, ScenarioId};
 use loadr_ring::{Event, Ring, Settings};
 
+use super::feed::{Feed, Shared};
 use super::state::{Phase, ScenarioState, Shard};
 use super::tasks::signal;
 use super::tools::Tools;
@@ -37,6 +38,10 @@ pub(crate) struct ShardSpec {
     pub(crate) addresses: Arc<[SocketAddr]>,
     pub(crate) control: Control,
     pub(crate) seed: u64,
+    /// The same for every shard.
+    pub(crate) run_seed: u64,
+    /// What the shards take blocks of.
+    pub(crate) shared: Arc<Shared>,
     pub(crate) handovers: Sender<Handover>,
     /// Records that come back empty.
     pub(crate) empty: Receiver<Box<Record>>,
@@ -88,6 +93,8 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
     let ring = Ring::new(&settings).map_err(|error| error.to_string())?;
     spec.control.register(ring.waker());
     let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, spec.seed);
+    let (program, shared) = (Arc::clone(&spec.program), Arc::clone(&spec.shared));
+    let feed = Feed::new(program, shared, (spec.index, spec.count), spec.run_seed);
     let of_users = instances_of_users(spec)?;
     Ok(Rc::new(Shard::new(
         Arc::clone(&spec.program),
@@ -95,7 +102,7 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         spec.control.clone(),
         Arc::clone(&spec.addresses),
         (ring, settings.sockets),
-        tools,
+        (tools, feed),
         of_users,
     )))
 }

@@ -1,6 +1,7 @@
 //! One core's share of the run: a glommio executor pinned to the core, and all that its virtual users touch.
 
 mod driver;
+mod feed;
 mod flow;
 mod judge;
 mod rng;
@@ -11,3 +12,4 @@ mod vars;
 mod vu;
 
 pub(crate) use driver::{ShardSpec, run, vus};
+pub(crate) use feed::Shared;

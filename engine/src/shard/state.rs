@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
 
+use super::feed::Feed;
 use super::tasks::{TaskId, Tasks, signal};
 use super::tools::Tools;
 use crate::control::Control;
@@ -31,11 +33,9 @@ impl Prepared {
             .into_iter()
             .flatten()
         {
-            for piece in &template.pieces {
-                match piece {
-                    loadr_config::Piece::Literal(literal) => bytes.extend_from_slice(literal),
-                    _ => return Self::Templated,
-                }
+            match template.constant() {
+                Some(parts) => parts.into_iter().for_each(|part| bytes.extend(part)),
+                None => return Self::Templated,
             }
         }
         Self::Static(bytes.into())
@@ -84,6 +84,7 @@ pub(crate) struct Shard {
     pub(crate) ring: RefCell<Ring>,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) tools: RefCell<Tools>,
+    pub(crate) feed: Rc<Feed>,
     pub(crate) record: RefCell<Box<Record>>,
     /// By [`ScenarioId`].
     pub(crate) scenarios: Vec<ScenarioState>,
@@ -101,7 +102,7 @@ impl Shard {
         control: Control,
         addresses: Arc<[SocketAddr]>,
         (ring, sockets): (Ring, u32),
-        tools: Tools,
+        (tools, feed): (Tools, Feed),
         of_users: Vec<Vec<Instances>>,
     ) -> Self {
         let scenarios = of_users
@@ -120,6 +121,7 @@ impl Shard {
             scenarios,
             tasks: RefCell::new(Tasks::new()),
             tools: RefCell::new(tools),
+            feed: Rc::new(feed),
             ring: RefCell::new(ring),
             scratch: RefCell::default(),
             owners: RefCell::new(vec![

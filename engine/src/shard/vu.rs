@@ -38,6 +38,8 @@ pub(super) enum Next {
     Iteration,
     /// The scenario is cancelled.
     Leave,
+    /// The virtual user has nothing more to do: a data source that stops at its end is at its end.
+    End,
 }
 
 /// Why a request brought no response.
@@ -79,7 +81,7 @@ impl Vu {
         number: u64,
         instances: Instances,
     ) -> Self {
-        let vars = Vars::new(shard.program.vars.len(), number);
+        let vars = Vars::of(&shard.feed, number);
         let connections = shard.program.origins.iter().map(|_| None).collect();
         Self {
             scenario,
@@ -104,9 +106,13 @@ impl Vu {
         while iterations.is_none_or(|n| self.vars.iteration < n)
             && shard.takes_iterations(self.scenario)
         {
-            if self.iterate(flow, &mut frames, began_ns).await == Next::Leave {
-                shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
-                break;
+            match self.iterate(flow, &mut frames, began_ns).await {
+                Next::Step | Next::Iteration => {}
+                Next::Leave => {
+                    shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
+                    break;
+                }
+                Next::End => break,
             }
             // The end of an iteration is the start of the next: one look at the clock serves both.
             let ended_ns = now_ns();
@@ -154,6 +160,7 @@ impl Vu {
                         self.disconnect(request.origin);
                         return Next::Leave;
                     }
+                    Broken::Unsent(RenderError::NoRow(_)) => return Next::End,
                     Broken::Unsent(error) => {
                         shard.record_unsent(id, error);
                         sample.error = Some(error.kind());
