@@ -68,7 +68,7 @@ Examples:
   loadr-fast run --embedded-target examples/quickstart.yaml
 
 Exit codes:
-  0 all held · 1 an error · 99 a threshold failed · 130 interrupted";
+  0 all held · 1 an error · 98 --strict and the generator was the bottleneck · 99 a threshold failed · 130 interrupted";
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -84,11 +84,19 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) oversubscribe: bool,
 
-    /// Replace every scenario's duration, such as `30s` or `1m30s`; a bare number is seconds.
+    /// What all random choices come from: the same one gives the same schedule of arrivals. Default: another each run.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Exit with 98 when the generator may have been the bottleneck.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Replace every scenario's duration, such as `30s` or `1m30s`; a bare number is seconds. Stages are stretched to it.
     #[arg(long, value_parser = loadr_config::parse_duration)]
     pub(crate) duration: Option<Duration>,
 
-    /// Replace every scenario's number of virtual users.
+    /// Replace the number of virtual users of every scenario that has a fixed one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) vus: Option<u32>,
 

@@ -61,7 +61,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
     let spec = RunSpec {
         cores,
-        seed: seed(),
+        seed: args.seed.unwrap_or_else(seed),
+        is_strict: args.strict,
     };
     let mut line = ProgressLine::new(args.quiet);
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |p| line.show(p));

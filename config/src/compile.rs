@@ -4,6 +4,7 @@
 mod body;
 mod builder;
 mod data;
+mod executor;
 mod flow;
 mod head;
 mod made;
@@ -11,6 +12,7 @@ mod multipart;
 mod request;
 mod response;
 mod scope;
+mod select;
 mod target;
 mod thresholds;
 mod variables;
@@ -32,6 +34,7 @@ use crate::program::{
     Program, RegexId, Request, Scenario, ScenarioId, Secrets, VarId,
 };
 use crate::url::Authority;
+pub(crate) use select::select;
 
 /// The default of `defaults.http.timeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -209,11 +212,14 @@ impl<'a> Compiler<'a> {
         };
         let flow = self.steps(&scenario.flow, &context);
         let tags = self.tags(&[&scenario.tags]);
+        let executor = self.executor(scenario);
         Some(Scenario {
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
-            executor: scenario.executor?,
+            executor: executor?,
+            pacing: scenario.pacing.as_ref().map(|rate| rate.per_second),
+            throttle: scenario.throttle.as_ref().map(|rate| rate.per_second),
             flow,
             tags,
         })

@@ -109,13 +109,34 @@ pub(crate) struct Threshold {
 pub(crate) struct Scenario {
     pub(crate) name: String,
     /// `None` when it could not be read; the flow is still worth compiling for its errors.
-    pub(crate) executor: Option<crate::program::Executor>,
+    pub(crate) executor: Option<Load>,
+    pub(crate) pacing: Option<Rate>,
+    pub(crate) throttle: Option<Rate>,
     pub(crate) start_time: Duration,
     pub(crate) graceful_stop: Option<Duration>,
     pub(crate) tags: Vec<Pair>,
     /// After every request.
     pub(crate) think_time: Option<Think>,
     pub(crate) flow: Vec<Step>,
+}
+
+/// An executor and the places of what must fit together in it.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) executor: crate::program::Executor,
+    /// Of the scenario's value.
+    pub(crate) at: At,
+    pub(crate) stages_at: Option<At>,
+    pub(crate) max_vus_at: Option<At>,
+    /// The highest rate is judged where it is.
+    pub(crate) rate_at: Option<At>,
+}
+
+/// So many in a second, and where that is written.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
+    pub(crate) at: At,
 }
 
 #[derive(Debug)]

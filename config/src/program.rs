@@ -313,6 +313,10 @@ pub struct Scenario {
     pub graceful_stop: Duration,
     /// Its load model.
     pub executor: Executor,
+    /// The most iterations that start in a second, over all shards.
+    pub pacing: Option<f64>,
+    /// The most requests that start in a second, over all shards.
+    pub throttle: Option<f64>,
     /// The steps of one iteration, in order.
     pub flow: Vec<Step>,
     /// The scenario's `tags`, sorted by key.
@@ -320,7 +324,7 @@ pub struct Scenario {
 }
 
 /// A load model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Executor {
     /// A fixed number of virtual users that loop until the time is up.
     ConstantVus {
@@ -328,6 +332,15 @@ pub enum Executor {
         vus: u32,
         /// More than zero.
         duration: Duration,
+    },
+    /// A number of virtual users that follows a schedule.
+    RampingVus {
+        /// At the start.
+        start_vus: u32,
+        /// Not empty; together longer than zero.
+        stages: Vec<UserStage>,
+        /// What the iteration of a user that goes away gets before it is cancelled.
+        graceful_ramp_down: Duration,
     },
     /// Each virtual user runs a fixed number of iterations.
     PerVuIterations {
@@ -338,6 +351,78 @@ pub enum Executor {
         /// The time after which no new iteration starts.
         max_duration: Duration,
     },
+    /// All virtual users together run a fixed number of iterations.
+    SharedIterations {
+        /// At least 1.
+        vus: u32,
+        /// Of all; at least 1.
+        iterations: u64,
+        /// The time after which no new iteration starts.
+        max_duration: Duration,
+    },
+    /// The open model: iterations start when they are due, whether or not earlier ones have ended.
+    ArrivalRate {
+        /// Iterations per second at the start.
+        start_rate: f64,
+        /// Not empty; together longer than zero. A constant rate is one stage that begins where it ends.
+        stages: Vec<RateStage>,
+        /// How arrivals are spaced.
+        arrival: Arrival,
+        /// Virtual users that are ready before the start.
+        pre_allocated_vus: u32,
+        /// The most there may be; at least 1 and at least `pre_allocated_vus`.
+        max_vus: u32,
+    },
+}
+
+impl Executor {
+    /// The most virtual users that there can be at once.
+    #[must_use]
+    pub fn vus_max(&self) -> u32 {
+        match self {
+            Self::ConstantVus { vus, .. }
+            | Self::PerVuIterations { vus, .. }
+            | Self::SharedIterations { vus, .. } => *vus,
+            Self::RampingVus {
+                start_vus, stages, ..
+            } => stages.iter().map(|s| s.target).fold(*start_vus, u32::max),
+            Self::ArrivalRate { max_vus, .. } => *max_vus,
+        }
+    }
+
+    /// Whether arrivals do not wait for what is in flight: the open model.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::ArrivalRate { .. })
+    }
+}
+
+/// A stage of [`Executor::RampingVus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserStage {
+    /// How long it takes; zero is a jump.
+    pub duration: Duration,
+    /// Virtual users at its end.
+    pub target: u32,
+}
+
+/// A stage of [`Executor::ArrivalRate`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateStage {
+    /// How long it takes; zero is a jump.
+    pub duration: Duration,
+    /// Iterations per second at its end; finite, not negative.
+    pub target: f64,
+}
+
+/// How the arrivals of an open model are spaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Arrival {
+    /// Evenly.
+    #[default]
+    Uniform,
+    /// At random and independent of each other: a Poisson process.
+    Poisson,
 }
 
 /// One step of a flow. Groups are gone: their steps stand in the flow, and their requests know the names.

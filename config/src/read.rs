@@ -2,6 +2,7 @@
 //! it is passed over in silence: the same functions judge a value there and read it here.
 
 mod data;
+mod executor;
 mod flow;
 mod reader;
 mod request;
@@ -11,12 +12,10 @@ use std::time::Duration;
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
 use crate::plan::{Plan, Plugin, Scenario, Text, Threshold, Variable};
-use crate::program::{Executor, InstancePer};
+use crate::program::InstancePer;
+use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
 use reader::{Reader, variant};
-
-/// The default of `max_duration`.
-const MAX_DURATION: Duration = Duration::from_secs(600);
 
 /// Reads the whole document.
 pub(crate) fn read(document: &Node) -> Plan {
@@ -72,6 +71,8 @@ fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
     let mut scenario = Scenario {
         name: entry.key.clone(),
         executor: None,
+        pacing: None,
+        throttle: None,
         start_time: Duration::ZERO,
         graceful_stop: None,
         tags: Vec::new(),
@@ -91,29 +92,15 @@ fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
         path,
         table,
     };
-    scenario.executor = known.and_then(|(name, _)| executor(name, &reader));
+    scenario.executor = known.and_then(|(name, _)| read_executor(name, &reader));
+    scenario.pacing = read_rate(&reader, "pacing", "iterations_per_second");
+    scenario.throttle = read_rate(&reader, "throttle", "requests_per_second");
     scenario.start_time = reader.duration("start_time").unwrap_or_default();
     scenario.graceful_stop = reader.duration("graceful_stop");
     scenario.tags = reader.pairs("tags");
     scenario.think_time = read_think(&reader);
     scenario.flow = read_steps(&reader, "flow");
     scenario
-}
-
-fn executor(name: &str, reader: &Reader<'_>) -> Option<Executor> {
-    let vus = || u32::try_from(reader.count("vus")?).ok();
-    match name {
-        "constant-vus" => Some(Executor::ConstantVus {
-            vus: vus()?,
-            duration: reader.duration("duration")?,
-        }),
-        "per-vu-iterations" => Some(Executor::PerVuIterations {
-            vus: vus()?,
-            iterations: reader.count("iterations")?,
-            max_duration: reader.duration("max_duration").unwrap_or(MAX_DURATION),
-        }),
-        _ => None,
-    }
 }
 
 fn thresholds(entry: &Entry, path: &Path<'_>, root: &Reader<'_>, out: &mut Vec<Threshold>) {

@@ -218,7 +218,7 @@ fn scenarios_must_be_able_to_run() {
         (
             "vus: 1, duration: 1s",
             vec![
-                "2:6: scenarios.s: a scenario needs `executor` | there are `constant-vus` and `per-vu-iterations`",
+                "2:6: scenarios.s: a scenario needs `executor` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate` and `ramping-arrival-rate`",
             ],
         ),
         (
@@ -230,7 +230,7 @@ fn scenarios_must_be_able_to_run() {
         (
             "executor: 5",
             vec![
-                "2:18: scenarios.s.executor: unknown executor `5` | there are `constant-vus` and `per-vu-iterations`",
+                "2:18: scenarios.s.executor: unknown executor `5` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate` and `ramping-arrival-rate`",
             ],
         ),
     ] {

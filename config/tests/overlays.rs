@@ -200,7 +200,7 @@ fn a_flag_can_give_what_the_plan_leaves_out() {
                 duration: Some(Duration::MAX),
                 ..all.clone()
             },
-            "--duration: `18446744073709551615999999999ns` is longer than 366 days",
+            "--duration: `5124095576030431h15s999ms999us999ns` is longer than 366 days",
         ),
         (
             Options {

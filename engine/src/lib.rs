@@ -11,11 +11,13 @@ pub mod cores;
 mod error_kind;
 mod http;
 mod instances;
+mod leases;
 mod metrics;
 mod plugins;
 mod preflight;
 mod results;
 mod run;
+mod schedule;
 mod shard;
 mod thresholds;
 

@@ -8,8 +8,6 @@ use loadr_config::{Diagnostic, Location, Origin, Program};
 use loadr_ring::{Ring, Settings};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::shard::vus;
-
 /// How long a target may take to accept the first connection.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the executor's own rings may lock, in bytes.
@@ -40,7 +38,7 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
     let users: u64 = program
         .scenarios
         .iter()
-        .map(|s| u64::from(vus(&s.executor)))
+        .map(|s| u64::from(s.executor.vus_max()))
         .sum();
     let connections = (users * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
     let table = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX)).sockets;

@@ -11,6 +11,7 @@ use crate::aggregate::{Aggregate, Progress};
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
 use crate::instances::Fleet;
+use crate::leases::leases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
@@ -24,6 +25,8 @@ pub struct RunSpec {
     pub cores: Vec<usize>,
     /// The seed of every random choice.
     pub seed: u64,
+    /// Whether it is a failure of the run when the generator may have been the bottleneck.
+    pub is_strict: bool,
 }
 
 /// Why a run could not begin, or broke off.
@@ -41,6 +44,10 @@ pub struct Outcome {
     pub program: Arc<Program>,
     /// The shards' processors.
     pub cores: Vec<usize>,
+    /// See [`RunSpec`].
+    pub seed: u64,
+    /// See [`RunSpec`].
+    pub is_strict: bool,
     pub(crate) aggregate: Aggregate,
     /// In the plan's order.
     pub thresholds: Vec<ThresholdResult>,
@@ -69,6 +76,7 @@ pub fn run(
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let shared = Arc::new(Shared::new(&program));
     let line = Arc::new(StartLine::new(spec.cores.len()));
+    let leases = leases(&program, spec.cores.len() as u32);
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
@@ -84,9 +92,9 @@ pub fn run(
             fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
             control: control.clone(),
-            seed: spec.seed.wrapping_add(index as u64),
-            run_seed: spec.seed,
+            seed: spec.seed,
             shared: Arc::clone(&shared),
+            leases: Arc::clone(&leases),
             handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),
@@ -127,6 +135,8 @@ pub fn run(
     Ok(Outcome {
         program,
         cores: spec.cores.clone(),
+        seed: spec.seed,
+        is_strict: spec.is_strict,
         aggregate,
         thresholds,
         stopped: control.reason(),

@@ -109,7 +109,7 @@ impl Vu {
                 }
                 step => {
                     frames.extend(self.entered(step));
-                    if self.vars.has_ended() {
+                    if self.vars.borrow().has_ended() {
                         Next::End
                     } else {
                         Next::Step
@@ -165,7 +165,7 @@ impl Vu {
                 steps,
             } => {
                 let mut items = self.items(items).into_iter();
-                self.vars.set(*var, &items.next()?);
+                self.vars.borrow_mut().set(*var, &items.next()?);
                 self.count(Some(*index), 0);
                 Frame::new(
                     steps,
@@ -244,7 +244,7 @@ impl Vu {
             } => {
                 let item = items.next()?;
                 *round += 1;
-                self.vars.set(*var, &item);
+                self.vars.borrow_mut().set(*var, &item);
                 self.count(Some(*index), *round);
                 Some(Next::Step)
             }
@@ -270,14 +270,14 @@ impl Vu {
     /// Sets a loop's counter.
     fn count(&mut self, counter: Option<VarId>, round: u64) {
         if let Some(counter) = counter {
-            self.vars.set_number(counter, round);
+            self.vars.borrow_mut().set_number(counter, round);
         }
     }
 
     /// A rendered value; `None`, and counted as an error, when it needs a variable that is not set.
     fn value(&self, template: &Template) -> Option<Vec<u8>> {
         let mut value = Vec::new();
-        match render(template, &self.vars, 0, &mut value) {
+        match render(template, &*self.vars.borrow(), 0, &mut value) {
             Ok(()) => Some(value),
             Err(RenderError::NoRow(_)) => None,
             Err(error) => {

@@ -1,15 +1,21 @@
 //! One core's share of the run: a glommio executor pinned to the core, and all that its virtual users touch.
 
+mod client;
 mod driver;
+mod exchange;
 mod feed;
 mod flow;
 mod judge;
+mod load;
+mod request;
 mod rng;
 mod state;
 mod tasks;
 mod tools;
+mod turns;
 mod vars;
 mod vu;
 
-pub(crate) use driver::{ShardSpec, run, vus};
+pub(crate) use driver::{ShardSpec, run};
 pub(crate) use feed::Shared;
+pub(crate) use rng::Rng;

@@ -72,6 +72,25 @@ fn order_id_traps_on_a_config_it_cannot_read() {
     );
 }
 
+/// It keeps what it has read of configurations, and not more of them than a few.
+#[test]
+fn order_id_follows_the_configuration_of_each_call() {
+    let mut instance = load("order-id").instantiate(&Limits::default()).unwrap();
+    let body = b"<0>a</><1>b</><2>c</>";
+    for round in 0..3 {
+        for (marker, value) in ["a", "b", "c"].into_iter().enumerate() {
+            let config = format!(r#"{{"left":"<{marker}>","right":"</>"}}"#);
+            let found = extract(&mut instance, body, &config).unwrap();
+            assert_eq!(found.as_deref(), Some(value), "round {round}");
+        }
+    }
+    for marker in 0..100 {
+        let config = format!(r#"{{"left":"<{marker}>","right":"</>"}}"#);
+        let found = extract(&mut instance, body, &config).unwrap();
+        assert_eq!(found.is_some(), marker < 3, "{config}");
+    }
+}
+
 #[test]
 fn a_long_value_comes_back_whole_although_the_guest_frees_it() {
     let mut instance = load("order-id").instantiate(&Limits::default()).unwrap();

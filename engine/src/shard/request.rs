@@ -1,0 +1,120 @@
+//! One `request` step: what is tried, what is counted, what follows.
+
+use std::rc::Rc;
+
+use loadr_config::{OnFailure, RequestId};
+
+use super::exchange::Broken;
+use super::judge::Verdict;
+use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
+use crate::clock::now_ns;
+use crate::control::StopReason;
+use crate::error_kind::ErrorKind;
+use crate::http::RenderError;
+use crate::metrics::Sample;
+
+impl Vu {
+    /// One request step: connect if need be, send, wait, judge, count.
+    pub(super) async fn request(&mut self, id: RequestId, mut start_ns: u64) -> Next {
+        let shard = Rc::clone(&self.shard);
+        let request = &shard.program.requests[id.at()];
+        let mut sample = Sample {
+            late: std::mem::take(&mut self.late_ns),
+            ..Sample::default()
+        };
+        if self.is_throttled {
+            let slot_ns = shard.scenarios[self.scenario.at()].throttle_slot(start_ns);
+            if slot_ns > start_ns {
+                if self.sleep(slot_ns).await == Next::Leave {
+                    return Next::Leave;
+                }
+                let due_ns = std::mem::replace(&mut start_ns, now_ns());
+                sample.blocked = start_ns - due_ns;
+            }
+        }
+        let timeout_ns = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
+        let deadline_ns = start_ns.saturating_add(timeout_ns);
+        shard
+            .tasks
+            .borrow_mut()
+            .set_deadline(self.client.task, deadline_ns);
+        let own = (&*self.vars, &*self.instances);
+        let mut retried = false;
+        let outcome = loop {
+            match self.client.exchange(id, start_ns, own, &mut sample).await {
+                // Once, and only for what may be sent twice (RFC 9110 section 9.2.2).
+                Err(Broken::Stale) if !retried && is_idempotent(&request.method) => retried = true,
+                outcome => break outcome,
+            }
+        };
+        shard.tasks.borrow_mut().clear_deadline(self.client.task);
+        let verdict = match outcome {
+            Ok(verdict) => {
+                self.backoff_ns = BACKOFF_NS_FIRST;
+                verdict
+            }
+            Err(broken) => {
+                let (kind, errno) = match broken {
+                    Broken::Cancelled => {
+                        self.client.disconnect(request.origin);
+                        return Next::Leave;
+                    }
+                    Broken::Unsent(RenderError::NoRow(_)) => return Next::End,
+                    Broken::Unsent(error) => {
+                        shard.record_unsent(id, error);
+                        sample.error = Some(error.kind());
+                        self.failed += 1;
+                        shard.record.borrow_mut().request(id, &sample);
+                        return self.back_off().await;
+                    }
+                    Broken::Failed(kind, errno) => (kind, errno),
+                    Broken::Stale => (ErrorKind::Closed, 0),
+                };
+                self.client.disconnect(request.origin);
+                shard.record_error(id, kind, errno);
+                sample.error = Some(kind);
+                self.failed += 1;
+                shard.record.borrow_mut().request(id, &sample);
+                // A request that was sent has waited for the target; a connection that fails at once would spin.
+                return if sample.was_sent {
+                    Next::Step
+                } else {
+                    self.back_off().await
+                };
+            }
+        };
+        sample.error = verdict.failed;
+        self.failed += u64::from(sample.is_failure());
+        shard.record.borrow_mut().request(id, &sample);
+        self.follow(id, &verdict)
+    }
+
+    /// What a failed assert asks for.
+    fn follow(&self, id: RequestId, verdict: &Verdict) -> Next {
+        let Some(at) = verdict.by_assert else {
+            return Next::Step;
+        };
+        match verdict.on_failure {
+            OnFailure::Continue => Next::Step,
+            OnFailure::AbortIteration => Next::Iteration,
+            OnFailure::AbortScenario => {
+                self.shard.control.abort_scenario(self.scenario);
+                Next::Iteration
+            }
+            OnFailure::AbortTest => {
+                let request = &self.shard.program.requests[id.at()];
+                let name = format!("{}: {}", request.name, request.asserts[at].name);
+                self.shard.control.stop(StopReason::Assert(name));
+                Next::Iteration
+            }
+        }
+    }
+}
+
+/// RFC 9110 section 9.2.2.
+fn is_idempotent(method: &str) -> bool {
+    matches!(
+        method,
+        "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
+    )
+}
