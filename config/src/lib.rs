@@ -14,9 +14,7 @@
 //! one run shows every mistake of a plan.
 //!
 //! What a plan can say is in the tables of `language`. What it says of the language but this version does not do is
-//! refused by name and never passed over. Where the language has a default that this version does not do
-//! (`follow_redirects`, `cookies` and `compression` are `true` there) leaving the key out means that it is not done,
-//! and writing `false` says so in the plan.
+//! refused by name and never passed over.
 //!
 //! ```
 //! use std::path::Path;
@@ -69,6 +67,7 @@ pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};
 pub use program::*;
 pub use quick::{Quick, QuickBody};
 pub use units::{MAX_DURATION, duration_text, parse_duration, parse_size};
+pub use url::Authority;
 
 /// The largest plan that is read, in bytes.
 pub const MAX_PLAN_BYTES: u64 = 16 << 20;

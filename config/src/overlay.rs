@@ -262,7 +262,8 @@ fn scale(scenario: &mut Node, duration: &str) {
         passed_ns += length.as_nanos();
         // Below 2^109: a duration is at most 366 days, and there are fewer stages than bytes in a plan.
         let end_ns = passed_ns * duration.as_nanos() / total_ns;
-        let text = format!("{}ns", end_ns - start_ns);
+        let length_ns = u64::try_from(end_ns - start_ns).unwrap_or(u64::MAX);
+        let text = duration_text(Duration::from_nanos(length_ns));
         set(
             stage,
             &["duration"],

@@ -140,10 +140,21 @@ fn is_plain(text: &str) -> bool {
     let is_word = text
         .split(' ')
         .all(|word| !word.is_empty() && word.chars().all(is_inner) && !word.ends_with(':'));
-    // `30s` and its like: what begins as a number but cannot be one in any version.
+    // `1m30s` and its like: what begins as a number but cannot be one in any version.
     let is_quantity = || {
-        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-        matches!(unit, "ms" | "s" | "m" | "h" | "MiB")
+        const UNITS: [&str; 8] = ["ns", "us", "ms", "s", "m", "h", "KiB", "MiB"];
+        let mut rest = text;
+        while !rest.is_empty() {
+            let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+            let end = unit
+                .find(|c: char| c.is_ascii_digit())
+                .unwrap_or(unit.len());
+            if unit.len() == rest.len() || !UNITS.contains(&&unit[..end]) {
+                return false;
+            }
+            rest = &unit[end..];
+        }
+        true
     };
     let begins_well = first.is_ascii_alphabetic() || matches!(first, '/' | '$' | '_');
     is_word && (begins_well && !is_reserved(text) || is_quantity())
@@ -216,6 +227,7 @@ mod tests {
             Just("a: b".to_owned()),
             Just("a #b".to_owned()),
             Just("30s".to_owned()),
+            Just("1m30s500ms".to_owned()),
             Just("http://h:80/a?b={c}&d=${vu}#e".to_owned()),
         ];
         let plain = prop_oneof![

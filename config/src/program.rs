@@ -45,6 +45,8 @@ index_type! {
     CheckId
     /// Indexes [`Program::regexes`].
     RegexId
+    /// Indexes [`Program::rendezvous`].
+    RendezvousId
 }
 
 /// A whole compiled plan.
@@ -56,6 +58,10 @@ pub struct Program {
     pub plan_hash: String,
     /// Every origin that a request can go to, each once.
     pub origins: Vec<Origin>,
+    /// `defaults.http.tls`.
+    pub tls: Tls,
+    /// `defaults.http.hosts`.
+    pub hosts: Vec<Route>,
     /// Names of the virtual users' variables, by [`VarId`].
     pub vars: Vec<String>,
     /// The plan's `data`, by [`DataId`].
@@ -78,6 +84,25 @@ pub struct Program {
     pub thresholds: Vec<Threshold>,
     /// How many [`Step::Random`] there are: a virtual user keeps a turn for each.
     pub randoms: u32,
+    /// Every meeting place of virtual users.
+    pub rendezvous: Vec<Rendezvous>,
+}
+
+impl Program {
+    /// Where a host is reached: its [`Route`], the one for the port before the one for all.
+    #[must_use]
+    pub fn route<'a>(&'a self, host: &'a str, port: u16) -> (&'a str, u16) {
+        let of = |wanted: Option<u16>| {
+            self.hosts
+                .iter()
+                .find(|route| route.port == wanted && route.host.eq_ignore_ascii_case(host))
+        };
+        of(Some(port))
+            .or_else(|| of(None))
+            .map_or((host, port), |route| {
+                (&route.to_host, route.to_port.unwrap_or(port))
+            })
+    }
 }
 
 /// Where a line of the plan is, for errors that are found after compilation.
@@ -94,6 +119,8 @@ pub struct Location {
 /// A scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// Whether it is reached over TLS.
+    pub tls: bool,
     /// Host name or address literal, without the brackets of an IPv6 literal.
     pub host: String,
     /// The port, the scheme's default filled in.
@@ -125,6 +152,8 @@ pub struct Request {
     pub body: Option<Template>,
     /// From its start to the last byte of its response.
     pub timeout: Duration,
+    /// How it is sent and its response is taken.
+    pub http: Http,
     /// Run in order on each complete response.
     pub extracts: Vec<Extract>,
     /// Judged in order; a failure marks the request failed.
@@ -137,6 +166,64 @@ pub struct Request {
     pub reads_headers: bool,
     /// Where the step is.
     pub location: Location,
+}
+
+/// How a request is sent and its response is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The most redirects that are followed; 0: none is.
+    pub redirects: u32,
+    /// Whether cookies of its responses are kept.
+    pub keeps_cookies: bool,
+    /// Whether kept cookies go with it: not when it has a `cookie` header of its own.
+    pub sends_cookies: bool,
+    /// Whether a compressed body is decoded before it is read.
+    pub decodes: bool,
+    /// Whether its connection is used again.
+    pub keep_alive: bool,
+}
+
+/// How TLS connections are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether any certificate is taken.
+    pub insecure_skip_verify: bool,
+    /// The roots to trust, in PEM form; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    /// The client's certificate, in PEM form; there with `key_file` or not at all.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, in PEM form.
+    pub key_file: Option<PathBuf>,
+    /// What servers must be, and SNI says; the URL's host when absent.
+    pub server_name: Option<String>,
+    /// The oldest version to speak.
+    pub min_version: TlsVersion,
+    /// The newest version to speak; not older than `min_version`.
+    pub max_version: TlsVersion,
+    /// Where the plan has the settings, or would.
+    pub location: Location,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+/// Where a host is reached instead of where its name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Lower case.
+    pub host: String,
+    /// Only this port of it.
+    pub port: Option<u16>,
+    /// A name or an address.
+    pub to_host: String,
+    /// The port as it is when absent.
+    pub to_port: Option<u16>,
 }
 
 /// Bytes with holes. A template that is known before the run has no [`Piece::Value`] and no [`Piece::BodyLength`].
@@ -321,6 +408,20 @@ pub struct Scenario {
     pub flow: Vec<Step>,
     /// The scenario's `tags`, sorted by key.
     pub tags: Vec<(String, String)>,
+    /// How many steps of one virtual user can run at once, and so connections it can have to one origin; 1 without
+    /// [`Step::Parallel`].
+    pub lanes: u32,
+    /// The meeting places that its flow has, each once.
+    pub rendezvous: Vec<RendezvousId>,
+}
+
+/// A meeting place of virtual users, over all shards and scenarios.
+#[derive(Clone, Debug)]
+pub struct Rendezvous {
+    /// Its name in the plan.
+    pub name: String,
+    /// How many go on together; at least 1.
+    pub users: u32,
 }
 
 /// A load model.
@@ -478,6 +579,18 @@ pub enum Step {
         cases: Vec<(Box<[u8]>, Vec<Step>)>,
         /// When none does.
         default: Vec<Step>,
+    },
+    /// Lists of steps at once; what follows begins when all have ended.
+    Parallel {
+        /// Not empty, and none of them is.
+        branches: Vec<Vec<Step>>,
+    },
+    /// Wait until so many virtual users are here.
+    Rendezvous {
+        /// Where.
+        id: RendezvousId,
+        /// More than zero.
+        timeout: Duration,
     },
     /// Steps again, up to a number of attempts, while a request in them fails.
     Retry {

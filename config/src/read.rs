@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Plan, Plugin, Scenario, Text, Threshold, Variable};
-use crate::program::InstancePer;
+use crate::plan::{Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::program::{InstancePer, TlsVersion};
 use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
 use reader::{Reader, variant};
@@ -29,6 +29,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         base_url: None,
         headers: Vec::new(),
         timeout: None,
+        http: Http::default(),
         tags: Vec::new(),
         think_time: None,
         variables: Vec::new(),
@@ -45,6 +46,18 @@ pub(crate) fn read(document: &Node) -> Plan {
             plan.base_url = http.text("base_url");
             plan.headers = http.pairs("headers");
             plan.timeout = http.duration("timeout");
+            plan.http = Http {
+                follow_redirects: http.flag("follow_redirects"),
+                max_redirects: http
+                    .count("max_redirects")
+                    .and_then(|n| u32::try_from(n).ok()),
+                compression: http.flag("compression"),
+                keep_alive: http.flag("keep_alive"),
+                cookies: http.flag("cookies"),
+                hosts: http.pairs("hosts"),
+                tls: Tls::default(),
+            };
+            http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
     root.entries("variables", |entry, path| {
@@ -67,9 +80,28 @@ pub(crate) fn read(document: &Node) -> Plan {
     plan
 }
 
+fn read_tls(reader: &Reader<'_>) -> Tls {
+    let version = |name| match reader.text(name)?.text.as_str() {
+        "1.2" => Some(TlsVersion::V1_2),
+        "1.3" => Some(TlsVersion::V1_3),
+        _ => None,
+    };
+    Tls {
+        at: Some(reader.path.at(reader.node.pos)),
+        insecure_skip_verify: reader.flag("insecure_skip_verify").unwrap_or(false),
+        ca_file: reader.text("ca_file"),
+        cert_file: reader.text("cert_file"),
+        key_file: reader.text("key_file"),
+        server_name: reader.text("server_name"),
+        min_version: version("min_version"),
+        max_version: version("max_version"),
+    }
+}
+
 fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
     let mut scenario = Scenario {
         name: entry.key.clone(),
+        at: path.at(entry.pos),
         executor: None,
         pacing: None,
         throttle: None,

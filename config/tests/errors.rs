@@ -251,14 +251,14 @@ fn scenarios_must_be_able_to_run() {
         (
             "scenarios: { s: { executor: constant-vus, vus: 1, duration: 1, flow: [ {} ] } }\n",
             &[
-                "1:72: scenarios.s.flow[0]: a step needs a key: `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch` and `retry`",
+                "1:72: scenarios.s.flow[0]: a step needs a key: `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch`, `retry`, `parallel` and `rendezvous`",
             ],
         ),
         (
             "scenarios:\n  s:\n    executor: constant-vus\n    vus: 1\n    duration: 1\n    flow:\n      - request:\n        url: http://h/\n",
             &[
                 "7:16: scenarios.s.flow[0].request: a request needs `url` | Absolute, or relative to `defaults.http.base_url`",
-                "8:9: scenarios.s.flow[0].url: unknown key `url` | a step has `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch` and `retry`",
+                "8:9: scenarios.s.flow[0].url: unknown key `url` | a step has `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch`, `retry`, `parallel` and `rendezvous`",
             ],
         ),
         (

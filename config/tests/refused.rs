@@ -41,12 +41,7 @@ fn defaults() {
             plan_with_request("url: http://h/")
         )
     };
-    for (key, value) in [
-        ("max_redirects", "3"),
-        ("proxy", "http://p:1"),
-        ("hosts", "{ a: 127.0.0.1 }"),
-        ("tls", "{ insecure_skip_verify: true }"),
-    ] {
+    for (key, value) in [("proxy", "http://p:1")] {
         let plan = plan(&format!("http: {{ {key}: {value} }}"));
         refused(
             &plan,
@@ -54,15 +49,7 @@ fn defaults() {
             &format!("`{key}`"),
         );
     }
-    for (key, value) in [
-        ("follow_redirects", "true"),
-        ("compression", "true"),
-        ("cookies", "true"),
-        ("cache", "true"),
-        ("discard_response_bodies", "true"),
-        ("tracing", "true"),
-        ("keep_alive", "false"),
-    ] {
+    for (key, value) in [("cache", "true"), ("tracing", "true")] {
         let plan = plan(&format!("http: {{ {key}: {value} }}"));
         let column = 13 + key.len();
         refused(
@@ -108,8 +95,6 @@ fn scripts_of_scenarios() {
 #[test]
 fn steps() {
     for step in [
-        "parallel: { branches: [] }",
-        "rendezvous: { name: r, users: 2 }",
         "js: x()",
         "while: { condition: x, steps: [] }",
         "if: { condition: x, then: [] }",
@@ -143,11 +128,6 @@ fn request_keys() {
     }
     let request = "scenarios.s.flow[0].request";
     for (line, place, what) in [
-        (
-            "follow_redirects: true",
-            "11:29: R.follow_redirects",
-            "`follow_redirects: true`",
-        ),
         ("protocol: grpc", "11:21: R.protocol", "`protocol: grpc`"),
         (
             "extract: [ { chain: a, jsonpath: $.x } ]",

@@ -15,6 +15,7 @@ use crate::leases::leases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
+use crate::rendezvous::Places;
 use crate::shard::{self, ShardSpec, Shared};
 use crate::thresholds::{self, ThresholdResult};
 
@@ -73,10 +74,12 @@ pub fn run(
     let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
+    let tls = preflight::tls(&program).map_err(RunError::Plan)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let shared = Arc::new(Shared::new(&program));
     let line = Arc::new(StartLine::new(spec.cores.len()));
     let leases = leases(&program, spec.cores.len() as u32);
+    let places = Arc::new(Places::new(&program, spec.cores.len()));
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
@@ -91,10 +94,12 @@ pub fn run(
             plugins: Arc::clone(plugins),
             fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
+            tls: tls.clone(),
             control: control.clone(),
             seed: spec.seed,
             shared: Arc::clone(&shared),
             leases: Arc::clone(&leases),
+            places: Arc::clone(&places),
             handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),

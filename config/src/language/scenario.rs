@@ -294,15 +294,15 @@ const STEP_KEYS: &[Key] = &[
     ),
     key("switch", Kind::Table(&SWITCH), "Steps chosen by a value"),
     key("retry", Kind::Table(&RETRY), "Steps until they succeed"),
-    not_yet(
+    key(
         "parallel",
-        "write the branches one after the other",
-        "Steps at the same time",
+        Kind::Table(&PARALLEL),
+        "Several lists of steps at once",
     ),
-    not_yet(
+    key(
         "rendezvous",
-        "leave it out: virtual users do not wait for each other",
-        "Wait for other virtual users",
+        Kind::Table(&RENDEZVOUS),
+        "Wait until so many virtual users have come here",
     ),
     not_yet("js", NO_SCRIPT, "A script"),
     not_yet("while", NO_CONDITION, "Steps while something holds"),
@@ -472,6 +472,36 @@ static SWITCH: Table = Table {
             "The steps for each value",
         ),
         key("default", Kind::Steps, "The steps for any other value"),
+    ]],
+};
+
+static PARALLEL: Table = Table {
+    what: "a parallel",
+    groups: &[&[required(
+        "branches",
+        Kind::Some(&Kind::Steps),
+        "Lists of steps; each has connections of its own, and all see the same variables",
+    )]],
+};
+
+static RENDEZVOUS: Table = Table {
+    what: "a rendezvous",
+    groups: &[&[
+        required(
+            "name",
+            Kind::Name,
+            "What it is called; steps of one name are one meeting place",
+        ),
+        required(
+            "users",
+            Kind::Count(1, MAX_VUS),
+            "How many virtual users go on together",
+        ),
+        key(
+            "timeout",
+            POSITIVE,
+            "How long one waits for the others before those there go on without; 30s",
+        ),
     ]],
 };
 

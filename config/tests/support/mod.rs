@@ -29,7 +29,7 @@ pub(crate) fn schema_errors(text: &str) -> Vec<String> {
     let document: serde_json::Value = serde_yaml::from_str(text).unwrap();
     SCHEMA
         .iter_errors(&document)
-        .map(|error| format!("{}: {error}", error.instance_path()))
+        .map(|error| format!("{}: {error}", error.instance_path))
         .collect()
 }
 

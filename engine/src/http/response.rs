@@ -12,9 +12,11 @@ use crate::error_kind::ErrorKind;
 /// A whole response, borrowed from wherever its bytes lie.
 pub(crate) struct Response<'b> {
     pub(crate) status: u16,
+    /// Of [`super::note`].
+    pub(crate) notes: u8,
     /// As received; empty when the request's step reads none and the response came in pieces.
     pub(crate) headers: &'b [Header<'b>],
-    /// Decoded; empty when the request's step does not read it and it came in pieces.
+    /// Without the transfer coding; empty when the request's step does not read it and it came in pieces.
     pub(crate) body: &'b [u8],
 }
 
@@ -23,9 +25,17 @@ pub(crate) struct Response<'b> {
 pub(crate) struct Wanted {
     pub(crate) to_head_request: bool,
     pub(crate) headers: bool,
+    /// The notes with which header fields are wanted in any case.
+    pub(crate) notes: u8,
     pub(crate) body: bool,
     /// The most bytes that the body may have.
     pub(crate) body_bytes_max: u64,
+}
+
+impl Wanted {
+    fn reads_headers(&self, head: &Head) -> bool {
+        self.headers || head.notes & self.notes != 0
+    }
 }
 
 /// How far a run of bytes brought the response.
@@ -70,6 +80,7 @@ impl Reader {
                 status: 0,
                 framing: Framing::Length(0),
                 keep_alive: false,
+                notes: 0,
             },
             head_bytes: Vec::new(),
             body_bytes: Vec::new(),
@@ -129,6 +140,7 @@ impl Reader {
                         let end = at + length as usize;
                         let response = Response {
                             status: head.status,
+                            notes: head.notes,
                             headers,
                             body: &run[at..end],
                         };
@@ -140,7 +152,7 @@ impl Reader {
                         return Ok((done, Some(judged)));
                     }
                 }
-                if wanted.headers {
+                if wanted.reads_headers(&head) {
                     self.head_bytes.extend_from_slice(&run[at - head.len..at]);
                 }
                 self.begin_body(head);
@@ -179,8 +191,11 @@ impl Reader {
                 self.head_bytes.clear();
                 continue;
             }
-            self.head_bytes
-                .truncate(if wanted.headers { head.len } else { 0 });
+            self.head_bytes.truncate(if wanted.reads_headers(&head) {
+                head.len
+            } else {
+                0
+            });
             if let Framing::Length(length) = head.framing {
                 check_length(length, wanted)?;
             }
@@ -264,7 +279,7 @@ impl Reader {
         judge: impl FnOnce(&Response<'_>) -> R,
     ) -> Result<R, ErrorKind> {
         let mut space = header_space();
-        let headers = if wanted.headers {
+        let headers = if wanted.reads_headers(&self.head) {
             match head::parse(&self.head_bytes, &mut space, wanted.to_head_request)? {
                 Some((_, headers)) => headers,
                 None => return Err(ErrorKind::Protocol),
@@ -274,6 +289,7 @@ impl Reader {
         };
         Ok(judge(&Response {
             status: self.head.status,
+            notes: self.head.notes,
             headers,
             body: &self.body_bytes,
         }))
@@ -296,6 +312,7 @@ mod tests {
     const WANTED: Wanted = Wanted {
         to_head_request: false,
         headers: true,
+        notes: 0,
         body: true,
         body_bytes_max: 1 << 20,
     };

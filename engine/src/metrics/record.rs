@@ -26,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) late: u64,
     pub(crate) blocked: u64,
     pub(crate) connecting: u64,
+    /// Of a request over TLS; 0 when its connection was used before.
+    pub(crate) tls: Option<u64>,
     pub(crate) sending: u64,
     pub(crate) waiting: u64,
     pub(crate) receiving: u64,
@@ -63,6 +65,7 @@ pub(crate) struct RequestRecord {
     pub(crate) response: Option<Trend>,
     pub(crate) blocked: Trend,
     pub(crate) connecting: Trend,
+    pub(crate) tls: Trend,
     pub(crate) sending: Trend,
     pub(crate) waiting: Trend,
     pub(crate) receiving: Trend,
@@ -79,17 +82,19 @@ impl RequestRecord {
             duration: Trend::new(),
             blocked: Trend::new(),
             connecting: Trend::new(),
+            tls: Trend::new(),
             sending: Trend::new(),
             waiting: Trend::new(),
             receiving: Trend::new(),
         }
     }
 
-    fn trends(&mut self) -> [&mut Trend; 6] {
+    fn trends(&mut self) -> [&mut Trend; 7] {
         [
             &mut self.duration,
             &mut self.blocked,
             &mut self.connecting,
+            &mut self.tls,
             &mut self.sending,
             &mut self.waiting,
             &mut self.receiving,
@@ -193,6 +198,9 @@ impl Record {
         record.received_bytes += sample.received_bytes;
         record.blocked.record(sample.blocked);
         record.connecting.record(sample.connecting);
+        if let Some(tls) = sample.tls {
+            record.tls.record(tls);
+        }
         if sample.was_sent {
             record.sending.record(sample.sending);
             record.waiting.record(sample.waiting);
@@ -200,7 +208,8 @@ impl Record {
             let duration = sample.sending + sample.waiting + sample.receiving;
             record.duration.record(duration);
             if let Some(response) = &mut record.response {
-                response.record(sample.late + sample.blocked + sample.connecting + duration);
+                let tls = sample.tls.unwrap_or(0);
+                response.record(sample.late + sample.blocked + sample.connecting + tls + duration);
             }
         }
     }
@@ -276,6 +285,7 @@ impl Record {
                 }
                 mine.blocked.add(&theirs.blocked);
                 mine.connecting.add(&theirs.connecting);
+                mine.tls.add(&theirs.tls);
                 mine.sending.add(&theirs.sending);
                 mine.waiting.add(&theirs.waiting);
                 mine.receiving.add(&theirs.receiving);

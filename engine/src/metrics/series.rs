@@ -47,6 +47,7 @@ pub const METRICS: &[MetricInfo] = &[
     metric("http_req_receiving", Kind::Trend),
     metric("http_req_response", Kind::Trend),
     metric("http_req_sending", Kind::Trend),
+    metric("http_req_tls_handshaking", Kind::Trend),
     metric("http_req_waiting", Kind::Trend),
     metric("http_reqs", Kind::Counter),
     metric("iteration_duration", Kind::Trend),
@@ -133,6 +134,7 @@ pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl Fn
                     Values::Trend(r.response.as_ref().unwrap_or(&r.duration)),
                 ),
                 ("http_req_sending", Values::Trend(&r.sending)),
+                ("http_req_tls_handshaking", Values::Trend(&r.tls)),
                 ("http_req_waiting", Values::Trend(&r.waiting)),
                 ("http_reqs", Values::Counter(r.count)),
             ] {

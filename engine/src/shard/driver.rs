@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use loadr_config::{Executor, Program, ScenarioId};
 use loadr_ring::{Event, Ring, Settings};
+use rustls::ClientConfig;
 
 use super::feed::{Feed, Shared};
 use super::load::Load;
@@ -20,8 +21,10 @@ use crate::instances::{Fleet, Instances};
 use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
+use crate::rendezvous::Places;
 use crate::run::Place;
 use crate::schedule::{nanos, share};
+use crate::tls::for_shard;
 
 /// The longest wait: glommio's own side of the executor must be looked at now and then.
 const WAIT_NS_MAX: u64 = 10_000_000;
@@ -38,6 +41,8 @@ pub(crate) struct ShardSpec {
     pub(crate) fleet: Arc<Fleet>,
     /// By origin.
     pub(crate) addresses: Arc<[SocketAddr]>,
+    /// When the plan has an origin that is reached over TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) control: Control,
     /// Of the whole run, the same for every shard.
     pub(crate) seed: u64,
@@ -45,6 +50,8 @@ pub(crate) struct ShardSpec {
     pub(crate) shared: Arc<Shared>,
     /// By scenario.
     pub(crate) leases: Arc<[ScenarioLeases]>,
+    /// Where users of all shards meet.
+    pub(crate) places: Arc<Places>,
     pub(crate) handovers: Sender<Handover>,
     /// Records that come back empty.
     pub(crate) empty: Receiver<Box<Record>>,
@@ -89,7 +96,9 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         .program
         .scenarios
         .iter()
-        .map(|s| u64::from(share(s.executor.vus_max(), spec.index, spec.count)))
+        .map(|s| {
+            u64::from(share(s.executor.vus_max(), spec.index, spec.count)) * u64::from(s.lanes)
+        })
         .sum::<u64>()
         .saturating_mul(spec.program.origins.len().max(1) as u64);
     let settings = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX));
@@ -101,7 +110,7 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
     let (program, shared) = (Arc::clone(&spec.program), Arc::clone(&spec.shared));
     let feed = Feed::new(program, shared, (spec.index, spec.count), spec.seed);
     let scenarios = scenarios(spec)?;
-    Ok(Rc::new(Shard::new(
+    let shard = Rc::new(Shard::new(
         Arc::clone(&spec.program),
         Arc::clone(&spec.plugins),
         spec.control.clone(),
@@ -109,7 +118,12 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         (ring, settings.sockets),
         (tools, feed),
         scenarios,
-    )))
+        Arc::clone(&spec.places),
+    ));
+    if let Some(tls) = &spec.tls {
+        let _ = shard.tls.set(for_shard(tls));
+    }
+    Ok(shard)
 }
 
 /// By scenario: its state, with the plugin instances of each of this shard's virtual users.
@@ -242,6 +256,7 @@ impl Driver {
         let changes = shard.control.changes();
         if self.control_changes != changes {
             self.control_changes = changes;
+            shard.wake_met();
             for (state, (id, change)) in shard.scenarios.iter().zip((0..).zip(&mut self.changes)) {
                 let stop = shard.control.is_stopped() || shard.control.is_aborted(ScenarioId(id));
                 if stop && matches!(state.phase.get(), Phase::Waiting | Phase::Running) {
@@ -289,6 +304,9 @@ impl Driver {
                 // By the plan's clock, not by when this shard came to it.
                 let load = Load::begin(shard, id, place, change.at_ns, self.spec.seed);
                 self.loads[id.at()] = Some(load);
+                if !has_schedule(&scenario.executor) {
+                    shard.no_more_users(id);
+                }
                 let length_ns = Load::length_ns(&scenario.executor);
                 Some(Change {
                     at_ns: change.at_ns.saturating_add(length_ns),
@@ -296,6 +314,7 @@ impl Driver {
                 })
             }
             Phase::Draining => {
+                shard.no_more_users(id);
                 if let Some(load) = &mut self.loads[id.at()] {
                     load.end();
                 }

@@ -1,16 +1,21 @@
 //! One core's share of the run: a glommio executor pinned to the core, and all that its virtual users touch.
 
+mod attend;
 mod client;
 mod driver;
 mod exchange;
 mod feed;
 mod flow;
+mod foreign;
+mod hop;
 mod judge;
 mod load;
 mod request;
 mod rng;
 mod state;
 mod tasks;
+mod tls;
+mod together;
 mod tools;
 mod turns;
 mod vars;

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use loadr_config::{OnFailure, RequestId};
 
-use super::exchange::Broken;
+use super::exchange::{Answer, Broken, Call, Own};
+use super::hop::Hop;
 use super::judge::Verdict;
 use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
 use crate::clock::now_ns;
@@ -38,15 +39,33 @@ impl Vu {
             .tasks
             .borrow_mut()
             .set_deadline(self.client.task, deadline_ns);
-        let own = (&*self.vars, &*self.instances);
+        let own = Own {
+            vars: &self.vars,
+            instances: &self.instances,
+            jar: &self.jar,
+        };
         let mut retried = false;
+        let mut hop: Option<Box<Hop>> = None;
         let outcome = loop {
-            match self.client.exchange(id, start_ns, own, &mut sample).await {
+            let call = Call::new(&shard, id, hop.as_deref(), own);
+            match self.client.exchange(call, start_ns, &mut sample).await {
                 // Once, and only for what may be sent twice (RFC 9110 section 9.2.2).
-                Err(Broken::Stale) if !retried && is_idempotent(&request.method) => retried = true,
-                outcome => break outcome,
+                Err(Broken::Stale) if !retried && is_idempotent(call.method()) => retried = true,
+                Ok(Answer::Redirect(moved)) => match self.client.follow(call, *moved).await {
+                    Ok(next) => {
+                        // Every hop is a request that was sent and answered, and is counted as one.
+                        shard.record.borrow_mut().request(id, &sample);
+                        sample = Sample::default();
+                        (start_ns, retried) = (now_ns(), false);
+                        hop = Some(next);
+                    }
+                    Err(broken) => break Err(broken),
+                },
+                Ok(Answer::Judged(verdict)) => break Ok(verdict),
+                Err(broken) => break Err(broken),
             }
         };
+        let origin = hop.map_or(request.origin, |hop| hop.origin);
         shard.tasks.borrow_mut().clear_deadline(self.client.task);
         let verdict = match outcome {
             Ok(verdict) => {
@@ -56,7 +75,7 @@ impl Vu {
             Err(broken) => {
                 let (kind, errno) = match broken {
                     Broken::Cancelled => {
-                        self.client.disconnect(request.origin);
+                        self.client.disconnect(origin);
                         return Next::Leave;
                     }
                     Broken::Unsent(RenderError::NoRow(_)) => return Next::End,
@@ -67,11 +86,33 @@ impl Vu {
                         shard.record.borrow_mut().request(id, &sample);
                         return self.back_off().await;
                     }
+                    Broken::Redirect(why) => {
+                        let text = || format!("{}: {why}", request.name);
+                        let mut record = shard.record.borrow_mut();
+                        record.error(ErrorKind::Redirect, text);
+                        sample.error = Some(ErrorKind::Redirect);
+                        self.failed += 1;
+                        record.request(id, &sample);
+                        return Next::Step;
+                    }
+                    Broken::Tls(why) => {
+                        self.client.disconnect(origin);
+                        let text =
+                            || format!("{} ({}): {why}", request.name, shard.address(origin));
+                        sample.error = Some(ErrorKind::Tls);
+                        self.failed += 1;
+                        {
+                            let mut record = shard.record.borrow_mut();
+                            record.error(ErrorKind::Tls, text);
+                            record.request(id, &sample);
+                        }
+                        return self.back_off().await;
+                    }
                     Broken::Failed(kind, errno) => (kind, errno),
                     Broken::Stale => (ErrorKind::Closed, 0),
                 };
-                self.client.disconnect(request.origin);
-                shard.record_error(id, kind, errno);
+                self.client.disconnect(origin);
+                shard.record_error(id, origin, kind, errno);
                 sample.error = Some(kind);
                 self.failed += 1;
                 shard.record.borrow_mut().request(id, &sample);

@@ -1,23 +1,27 @@
 //! What a shard's tasks share, on one thread: the ring, the timers, the record, the tools.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
+use rustls::ClientConfig;
 
 use super::feed::Feed;
+use super::foreign::Foreign;
 use super::tasks::{TaskId, Tasks, signal};
+use super::together::Waiter;
 use super::tools::Tools;
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
-use crate::http::RenderError;
+use crate::http::{Decoder, RenderError};
 use crate::instances::Instances;
 use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
+use crate::rendezvous::Places;
 use crate::schedule::{Leased, Pace, Paced, Pool};
 
 /// How a request gets its bytes.
@@ -67,6 +71,8 @@ pub(crate) struct ScenarioState {
     pub(crate) start_ns: Cell<u64>,
     /// Virtual users that have not left.
     pub(crate) live: Cell<u32>,
+    /// Whether those who wait at its meeting places may still hope for users that this shard makes.
+    pub(crate) holds_places: Cell<bool>,
     /// Those of them that take part: not the ones that rest until they are called.
     active: Cell<u32>,
     /// The most of these since the last handover.
@@ -95,6 +101,7 @@ impl ScenarioState {
             phase: Cell::new(Phase::Waiting),
             start_ns: Cell::new(0),
             live: Cell::new(0),
+            holds_places: Cell::new(true),
             active: Cell::new(0),
             peak: Cell::new(0),
             tasks: RefCell::new(Vec::new()),
@@ -197,8 +204,16 @@ pub(crate) struct Shard {
     pub(crate) record: RefCell<Box<Record>>,
     /// By [`ScenarioId`].
     pub(crate) scenarios: Vec<ScenarioState>,
+    /// Where users of all shards meet, and who waits there.
+    pub(crate) places: Arc<Places>,
+    pub(crate) waiters: RefCell<Vec<Waiter>>,
     /// A head and a body being rendered.
     pub(crate) scratch: RefCell<(Vec<u8>, Vec<u8>)>,
+    pub(super) decoder: RefCell<Decoder>,
+    /// For connections over TLS.
+    pub(super) tls: OnceCell<Arc<ClientConfig>>,
+    /// Origins met in the run.
+    pub(super) foreign: RefCell<Foreign>,
     /// By slot.
     owners: RefCell<Vec<Owner>>,
 }
@@ -213,6 +228,7 @@ impl Shard {
         (ring, sockets): (Ring, u32),
         (tools, feed): (Tools, Feed),
         scenarios: Vec<ScenarioState>,
+        places: Arc<Places>,
     ) -> Self {
         Self {
             prepared: program.requests.iter().map(Prepared::new).collect(),
@@ -222,7 +238,12 @@ impl Shard {
             tools: RefCell::new(tools),
             feed: Rc::new(feed),
             ring: RefCell::new(ring),
+            places,
+            waiters: RefCell::default(),
             scratch: RefCell::default(),
+            decoder: RefCell::new(Decoder::new()),
+            tls: OnceCell::new(),
+            foreign: RefCell::default(),
             owners: RefCell::new(vec![
                 Owner {
                     task: TaskId(0),
@@ -239,7 +260,7 @@ impl Shard {
 
     /// Begins a connection that signals `task`; on failure the system's error number.
     pub(crate) fn connect(&self, origin: OriginId, task: TaskId) -> Result<Slot, i32> {
-        let address = self.addresses[origin.at()];
+        let address = self.address(origin);
         let slot = self
             .ring
             .borrow_mut()
@@ -290,12 +311,19 @@ impl Shard {
         let state = &self.scenarios[scenario.at()];
         state.live.set(state.live.get() - 1);
         state.set_active(state.active.get() - 1);
+        self.user_left(scenario);
     }
 
     /// Counts a request that brought no response, with a text for people.
-    pub(crate) fn record_error(&self, id: RequestId, kind: ErrorKind, errno: i32) {
+    pub(crate) fn record_error(
+        &self,
+        id: RequestId,
+        origin: OriginId,
+        kind: ErrorKind,
+        errno: i32,
+    ) {
         let request = &self.program.requests[id.at()];
-        let address = self.addresses[request.origin.at()];
+        let address = self.address(origin);
         self.record.borrow_mut().error(kind, || {
             let why = match kind {
                 ErrorKind::Timeout => format!("no whole response within {:?}", request.timeout),
@@ -305,6 +333,9 @@ impl Shard {
                 }
                 ErrorKind::Protocol => "the response is not valid HTTP/1.1".into(),
                 ErrorKind::HeaderLimit => "the response's head is too large".into(),
+                ErrorKind::Decode => {
+                    "the response's body is not what its Content-Encoding says".into()
+                }
                 ErrorKind::BodyLimit => "the response's body is too large".into(),
                 _ => std::io::Error::from_raw_os_error(errno).to_string(),
             };

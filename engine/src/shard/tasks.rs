@@ -134,6 +134,13 @@ impl Tasks {
         }
     }
 
+    /// The sleep is over, whatever the time: its timer signals nothing any more.
+    pub(crate) fn clear_sleep(&mut self, task: TaskId) {
+        let entry = &mut self.entries[task.0 as usize];
+        entry.wake_ns = NEVER;
+        entry.signals &= !signal::SLEPT;
+    }
+
     /// When the next timer comes up.
     #[inline]
     pub(crate) fn next_ns(&self) -> u64 {

@@ -52,7 +52,7 @@ impl Vu {
             began_ns = ended_ns;
             self.vars.borrow_mut().iteration += 1;
         }
-        self.client.disconnect_all();
+        self.disconnect_all();
         shard.left(self.scenario);
     }
 

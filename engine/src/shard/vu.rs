@@ -10,6 +10,7 @@ use super::state::Shard;
 use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
+use crate::http::Jar;
 use crate::instances::Instances;
 
 /// The longest pause after a failed connection, in nanoseconds.
@@ -41,6 +42,8 @@ pub(crate) struct Vu {
     pub(super) vars: Rc<RefCell<Vars>>,
     /// Its own plugin instances, shared in the same way.
     pub(super) instances: Rc<RefCell<Instances>>,
+    /// Shared in the same way.
+    pub(super) jar: Rc<RefCell<Jar>>,
     /// Requests that failed.
     pub(super) failed: u64,
     /// By [`Step::Random`]: whose turn it is.
@@ -48,6 +51,8 @@ pub(crate) struct Vu {
     pub(super) client: Client,
     /// The pause after the next failed connection.
     pub(super) backoff_ns: u64,
+    /// What runs the branches of its parallel steps; made at first use, kept for their connections.
+    pub(super) lanes: Vec<Vu>,
 }
 
 impl Vu {
@@ -61,6 +66,7 @@ impl Vu {
     ) -> Self {
         let vars = Vars::of(&shard.feed, number);
         let limits = &shard.program.scenarios[scenario.at()];
+        shard.places.user_came(&shard.program, scenario);
         Self {
             is_paced: limits.pacing.is_some(),
             is_throttled: limits.throttle.is_some(),
@@ -72,7 +78,9 @@ impl Vu {
             shard,
             vars: Rc::new(RefCell::new(vars)),
             instances: Rc::new(RefCell::new(instances)),
+            jar: Rc::default(),
             backoff_ns: BACKOFF_NS_FIRST,
+            lanes: Vec::new(),
         }
     }
 
