@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use crate::language::{self, Kind};
 use crate::node::Content;
-use crate::plan::{Body, Condition, Extract, ExtractSource, PluginCall, Request, Test};
+use crate::plan::{Body, Condition, Extract, ExtractSource, Part, PluginCall, Request, Test};
 use crate::program::{OnFailure, Pick};
 
 /// Reads the mapping under a `request` key.
@@ -46,7 +46,24 @@ fn body(reader: &Reader<'_>) -> Option<Body> {
     if let Some(json) = node.get("json") {
         return Some(Body::Json(json.clone(), path.key("json").at(json.pos)));
     }
-    node.get("form").map(|_| Body::Form(inner.pairs("form")))
+    if node.get("form").is_some() {
+        return Some(Body::Form(inner.pairs("form")));
+    }
+    if node.get("multipart").is_some() {
+        let mut parts = Vec::new();
+        inner.items("multipart", |item| {
+            parts.push(Part {
+                at: item.path.at(item.node.pos),
+                name: item.text("name"),
+                value: item.text("value"),
+                file: item.text("file"),
+                filename: item.text("filename"),
+                content_type: item.text("content_type"),
+            });
+        });
+        return Some(Body::Multipart(parts));
+    }
+    inner.text("file").map(Body::File)
 }
 
 fn tag_of<'a>(reader: &Reader<'a>) -> &'a str {

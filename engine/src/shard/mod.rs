@@ -4,6 +4,7 @@ mod attend;
 mod client;
 mod driver;
 mod exchange;
+mod feed;
 mod flow;
 mod foreign;
 mod hop;
@@ -21,4 +22,5 @@ mod vars;
 mod vu;
 
 pub(crate) use driver::{ShardSpec, run};
+pub(crate) use feed::Shared;
 pub(crate) use rng::Rng;
