@@ -60,10 +60,11 @@ fn a_feature_that_does_not_exist_yet_is_refused_by_name_and_not_ignored() {
     let text =
         plan("http://127.0.0.1:1", "", "url: /") + "      - while: { condition: x, steps: [] }\n";
     assert_says(&refused(&text, &[]), &["plan.yaml:12:", "while"]);
-    let text = plan("http://127.0.0.1:1", "", "url: /").replace("per-vu-iterations", "ramping-vus");
+    let text = plan("http://127.0.0.1:1", "", "url: /")
+        .replace("per-vu-iterations", "externally-controlled");
     assert_says(
         &refused(&text, &[]),
-        &["plan.yaml:7:", "ramping-vus", "constant-vus"],
+        &["plan.yaml:7:", "externally-controlled", "ramping-vus"],
     );
 }
 
