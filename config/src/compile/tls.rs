@@ -48,7 +48,7 @@ impl Compiler<'_> {
                     line: 0,
                     column: 0,
                 },
-                |at| at.location(),
+                crate::node::At::location,
             ),
         }
     }
