@@ -129,12 +129,6 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) strict: bool,
 
-    #[command(flatten)]
-    pub(crate) load: LoadArgs,
-
-    #[command(flatten)]
-    pub(crate) request: RequestArgs,
-
     /// Lay the plan's overlay of this name (`env.<NAME>`) over it.
     #[arg(short = 'e', long = "env", value_name = "NAME")]
     pub(crate) env: Option<String>,
@@ -157,6 +151,13 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,
+
+    // Last: what comes after a heading stands under it.
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
 }
 
 /// How much is sent, over what the plan says.

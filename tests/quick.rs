@@ -32,6 +32,34 @@ fn a_url_is_run_without_a_plan() {
     assert_eq!(run.requests_with("method", "PUT"), 37);
     assert_eq!(run.metric("vus_max", "max") as u64, 4);
     assert!(run.stdout.contains(&url), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("\n  STATUS\n    200 × 37\n"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn a_body_can_come_from_a_file() {
+    let target = target();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("body.bin");
+    fs::write(&file, vec![b'x'; 5000]).unwrap();
+    let url = format!("http://{}/echo", target.address());
+    let body = format!("@{}", file.display());
+    let run = run_file(
+        Path::new(&url),
+        &["--cores", "1", "-n", "3", "-c", "1", "-b", &body],
+    );
+    assert_eq!((run.code, run.failed()), (0, 0), "{}", run.stderr);
+    assert_eq!(run.requests_with("method", "POST"), 3);
+    assert!(run.metric("data_sent", "count") > 15_000.0);
+    let run = run_file(Path::new(&url), &["-n", "1", "-b", "@/no/such/file"]);
+    assert!(
+        run.code == 1 && run.stderr.contains("/no/such/file"),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

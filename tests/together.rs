@@ -16,6 +16,7 @@ use common::{Run, plan, run_plan};
 struct Seen {
     connection: SocketAddr,
     path: String,
+    cookie: String,
     came: Instant,
     answered: Instant,
 }
@@ -81,9 +82,15 @@ fn serve(stream: TcpStream, record: &Mutex<Vec<Seen>>) {
     } {
         let came = Instant::now();
         let path = line.split(' ').nth(1).unwrap().to_owned();
+        let mut cookie = String::new();
         while line.trim_end() != "" {
             line.clear();
             reader.read_line(&mut line).unwrap();
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("cookie")
+            {
+                value.trim().clone_into(&mut cookie);
+            }
         }
         if path.starts_with("/slow") {
             std::thread::sleep(SLOW);
@@ -93,12 +100,17 @@ fn serve(stream: TcpStream, record: &Mutex<Vec<Seen>>) {
         let answered = Instant::now();
         record.lock().unwrap().push(Seen {
             connection,
-            path,
+            path: path.clone(),
+            cookie,
             came,
             answered,
         });
+        // `/set/NAME` sets a cookie of that name.
+        let set = path.strip_prefix("/set/").map_or(String::new(), |name| {
+            format!("set-cookie: {name}=1; Path=/\r\n")
+        });
         let answer = format!(
-            "HTTP/1.1 {status} S\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status} S\r\n{set}content-length: {}\r\n\r\n{body}",
             body.len()
         );
         if writer.write_all(answer.as_bytes()).is_err() {
@@ -137,6 +149,31 @@ fn branches_overlap_and_what_they_extract_is_there_after_them() {
     let after = server.only("/after/ab");
     assert!(slow.iter().all(|seen| seen.answered < after.came));
     assert_eq!(after.connection, server.only("/before").connection);
+}
+
+#[test]
+fn branches_share_the_cookies_of_their_user() {
+    let server = Recorder::start();
+    let run = server.run(
+        ONCE,
+        r#"
+      - request: { url: /set/first }
+      - parallel:
+          branches:
+            - - request: { url: /set/left }
+            - - request: { url: /set/right }
+      - request: { url: /after }
+"#,
+        &["--cores", "1"],
+    );
+    assert_eq!((run.code, run.failed()), (0, 0), "{}", run.stderr);
+    for branch in ["/set/left", "/set/right"] {
+        assert!(server.only(branch).cookie.contains("first=1"), "{branch}");
+    }
+    let cookie = server.only("/after").cookie;
+    let mut names: Vec<_> = cookie.split("; ").collect();
+    names.sort_unstable();
+    assert_eq!(names, ["first=1", "left=1", "right=1"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The summary for a terminal, in the manner of k6.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::summary::{Aggregates, Summary};
@@ -8,13 +9,26 @@ use crate::metrics::METRICS;
 /// The width to which a metric's name is filled up with dots.
 const NAME_WIDTH: usize = 24;
 
-/// The summary as text: bad news first, then thresholds, checks, metrics, errors, plugins, generator.
+/// The summary as text: bad news first, then thresholds, checks, metrics, statuses, errors, plugins, generator.
 #[must_use]
 pub fn summary_text(summary: &Summary) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = write_all(&mut out, summary);
     out
+}
+
+/// How many responses had each status, over all requests.
+fn statuses(s: &Summary) -> Vec<String> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let series = s.snapshot.series.iter();
+    for one in series.filter(|one| one.metric == "http_reqs") {
+        if let (Some(status), Some(count)) = (one.tags.get("status"), one.agg.count) {
+            *counts.entry(status).or_default() += count;
+        }
+    }
+    let of = |(status, count)| format!("{status} × {count}");
+    counts.into_iter().map(of).collect()
 }
 
 fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
@@ -103,6 +117,10 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
             metric.metric,
             figures(metric.kind, &metric.agg, is_bytes)
         )?;
+    }
+    let statuses = statuses(s);
+    if !statuses.is_empty() {
+        writeln!(out, "\n  STATUS\n    {}", statuses.join(" · "))?;
     }
     if !s.errors.is_empty() {
         writeln!(out, "\n  ERRORS")?;
