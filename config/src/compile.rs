@@ -3,6 +3,8 @@
 
 mod body;
 mod builder;
+mod chain;
+mod expressions;
 mod flow;
 mod head;
 mod request;
@@ -18,13 +20,14 @@ use std::time::Duration;
 
 use regex::bytes::RegexBuilder;
 
+use self::expressions::Expressions;
 use crate::Options;
 use crate::diagnostic::{Report, shown};
 use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario};
 use crate::program::{
-    CallSite, CallSiteId, CheckId, Origin, OriginId, PluginId, PluginKind, PluginUse, Program,
-    RegexId, Request, Scenario, ScenarioId, VarId,
+    CallSite, CallSiteId, CheckId, CssSelector, JsonPath, Origin, OriginId, PluginId, PluginKind,
+    PluginUse, Program, RegexId, Request, Scenario, ScenarioId, VarId,
 };
 use crate::url::Authority;
 
@@ -81,6 +84,10 @@ pub(crate) fn compile(
         call_sites: compiler.call_sites,
         checks: compiler.checks,
         regexes: compiler.regexes,
+        json_paths: compiler.json_paths.list,
+        jmes_paths: compiler.jmes_paths.list,
+        xpaths: compiler.xpaths.list,
+        selectors: compiler.selectors.list,
         thresholds,
         randoms: compiler.randoms,
     }
@@ -107,6 +114,10 @@ struct Compiler<'a> {
     regexes: Vec<regex::bytes::Regex>,
     /// `None`: it does not compile, which has been reported.
     regex_ids: HashMap<String, Option<RegexId>>,
+    json_paths: Expressions<JsonPath>,
+    jmes_paths: Expressions<String>,
+    xpaths: Expressions<String>,
+    selectors: Expressions<CssSelector>,
     template_bytes: usize,
     randoms: u32,
     /// The groups that the step being compiled is in.
@@ -133,6 +144,10 @@ impl<'a> Compiler<'a> {
             check_ids: HashMap::new(),
             regexes: Vec::new(),
             regex_ids: HashMap::new(),
+            json_paths: Expressions::default(),
+            jmes_paths: Expressions::default(),
+            xpaths: Expressions::default(),
+            selectors: Expressions::default(),
             template_bytes: 0,
             randoms: 0,
             group: String::new(),

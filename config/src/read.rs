@@ -4,6 +4,7 @@
 mod flow;
 mod reader;
 mod request;
+mod response;
 
 use std::time::Duration;
 

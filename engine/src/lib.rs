@@ -11,6 +11,8 @@ pub mod cores;
 mod error_kind;
 mod http;
 mod instances;
+mod json;
+mod markup;
 mod metrics;
 mod plugins;
 mod preflight;

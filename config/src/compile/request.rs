@@ -11,7 +11,7 @@ use crate::diagnostic::shown;
 use crate::escape::is_token;
 use crate::node::At;
 use crate::plan::{Request as PlanRequest, Text};
-use crate::program::{Condition, ExtractSource, Request};
+use crate::program::{Condition, Request};
 
 /// What holds for every request of a scenario.
 pub(super) struct Defaults {
@@ -79,24 +79,12 @@ impl<'a> Compiler<'a> {
                 .map(|a| &a.condition)
                 .chain(checks.iter().map(|c| &c.condition))
         };
-        let reads_body = extracts.iter().any(|extract| match extract.source {
-            ExtractSource::Plugin(_)
-            | ExtractSource::Regex { .. }
-            | ExtractSource::Boundary { .. } => true,
-            ExtractSource::Header { .. } => false,
-        }) || conditions().any(|condition| match condition {
-            Condition::BodyContains { .. }
-            | Condition::BodyMatches { .. }
-            | Condition::Plugin(_) => true,
-            Condition::StatusIn(_) | Condition::StatusMatches(_) => false,
-        });
-        let reads_headers = extracts.iter().any(|extract| {
-            matches!(
-                extract.source,
-                ExtractSource::Plugin(_) | ExtractSource::Header { .. }
-            )
-        }) || conditions()
-            .any(|condition| matches!(condition, Condition::Plugin(_)));
+        let reads_body = extracts.iter().any(|extract| extract.source.reads_body())
+            || conditions().any(Condition::reads_body);
+        let reads_headers = extracts
+            .iter()
+            .any(|extract| extract.source.reads_headers())
+            || conditions().any(Condition::reads_headers);
         Some(Request {
             name: name?,
             method,

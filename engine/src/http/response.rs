@@ -16,6 +16,8 @@ pub(crate) struct Response<'b> {
     pub(crate) headers: &'b [Header<'b>],
     /// Decoded; empty when the request's step does not read it and it came in pieces.
     pub(crate) body: &'b [u8],
+    /// The body's bytes, whether it was kept or not.
+    pub(crate) body_len: u64,
 }
 
 /// What a request wants of its response.
@@ -131,6 +133,7 @@ impl Reader {
                             status: head.status,
                             headers,
                             body: &run[at..end],
+                            body_len: length,
                         };
                         let judged = judge(&response);
                         let done = Advance::Done {
@@ -276,6 +279,7 @@ impl Reader {
             status: self.head.status,
             headers,
             body: &self.body_bytes,
+            body_len: self.body_len,
         }))
     }
 }

@@ -1,5 +1,6 @@
 //! One core's share of the run: a glommio executor pinned to the core, and all that its virtual users touch.
 
+mod bodies;
 mod client;
 mod driver;
 mod exchange;
