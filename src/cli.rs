@@ -7,24 +7,54 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadr_engine::cores::CoreChoice;
 
 #[derive(Debug, Parser)]
-#[command(name = "loadr-fast", version, about, long_about = None, arg_required_else_help = true)]
+#[command(name = "loadr-fast", version, about, long_about = None, arg_required_else_help = true, after_help = HELP)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+const HELP: &str = "\
+Examples:
+  loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
+  loadr-fast run plan.yaml
+  loadr-fast validate plan.yaml";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a plan and print its summary.
+    /// Run a plan, or requests to a URL, and print the summary.
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
     /// Check plans without running them: every mistake in one pass.
     #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArgs),
+    /// Print the JSON Schema of plans, for editors.
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
+    /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
+    Doctor(crate::doctor::DoctorArgs),
     /// Install, inspect, call and measure plugins.
     #[command(arg_required_else_help = true)]
     Plugin(crate::plugin::PluginArgs),
 }
+
+const SCHEMA_HELP: &str = "\
+Examples:
+  loadr-fast schema > plan.schema.json
+
+A plan that begins with this line is completed and checked by editors with a YAML language server:
+  # yaml-language-server: $schema=plan.schema.json";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  loadr-fast completions bash > ~/.local/share/bash-completion/completions/loadr-fast
+  loadr-fast completions zsh > \"${fpath[1]}/_loadr-fast\"
+  loadr-fast completions fish > ~/.config/fish/completions/loadr-fast.fish";
 
 const VALIDATE_HELP: &str = "\
 Examples:
@@ -65,14 +95,21 @@ const RUN_HELP: &str = "\
 Examples:
   loadr-fast run plan.yaml
   loadr-fast run --cores 16 --summary-export summary.json plan.yaml
+  loadr-fast run plan.yaml -e staging --vus 200 --duration 30s --tags smoke
   loadr-fast run --embedded-target examples/quickstart.yaml
 
+Without a plan, as with wrk, oha or hey:
+  loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
+  loadr-fast run http://127.0.0.1:8080/orders -n 1000 -m POST -H 'Content-Type: application/json' -b '{\"count\": 1}'
+  loadr-fast run http://127.0.0.1:8080/ --rate 500 -d 30s --print-plan > plan.yaml
+
 Exit codes:
-  0 all held · 1 an error · 99 a threshold failed · 130 interrupted";
+  0 all held · 1 an error · 98 --strict and the generator was the bottleneck · 99 a threshold failed · 130 interrupted";
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The plan, a YAML file.
+    /// The plan, a YAML file; or a URL that requests are sent to without one.
+    #[arg(value_name = "PLAN|URL")]
     pub(crate) plan: PathBuf,
 
     /// How many cores to use (the first N that this process may use), or which: `2-9,12` (one core: `3-3`).
@@ -84,17 +121,27 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) oversubscribe: bool,
 
-    /// Replace every scenario's duration, such as `30s` or `1m30s`; a bare number is seconds.
-    #[arg(long, value_parser = loadr_config::parse_duration)]
-    pub(crate) duration: Option<Duration>,
+    /// What all random choices come from: the same one gives the same schedule of arrivals. Default: another each run.
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
 
-    /// Replace every scenario's number of virtual users.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) vus: Option<u32>,
+    /// Exit with 98 when the generator may have been the bottleneck.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+
+    #[command(flatten)]
+    pub(crate) request: RequestArgs,
 
     /// Lay the plan's overlay of this name (`env.<NAME>`) over it.
     #[arg(short = 'e', long = "env", value_name = "NAME")]
     pub(crate) env: Option<String>,
+
+    /// Print the plan that would run, overlay and flags laid over it, and run nothing.
+    #[arg(long)]
+    pub(crate) print_plan: bool,
 
     /// Print nothing but errors.
     #[arg(short, long)]
@@ -110,4 +157,72 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,
+}
+
+/// How much is sent, over what the plan says.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct LoadArgs {
+    /// How many virtual users; replaces every scenario's. With a URL: how many connections, 50.
+    #[arg(short = 'c', long, visible_alias = "connections", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) vus: Option<u32>,
+
+    /// How long, such as `30s` or `1m30s`; a bare number is seconds. Replaces every scenario's; stages are stretched to it.
+    /// With a URL: 10s.
+    #[arg(short = 'd', long, value_parser = loadr_config::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+
+    /// How many iterations; replaces every scenario's. With a URL: how many requests in all.
+    #[arg(short = 'n', long, visible_alias = "requests", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) iterations: Option<u64>,
+
+    /// Iterations started each second, however long the target takes; replaces that of every scenario with a constant
+    /// arrival rate.
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+
+    /// Run only the scenarios that have one of these values among their `tags`; `name=value` says which tag.
+    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
+    pub(crate) tags: Vec<String>,
+
+    /// Leave out the scenarios that have one of these.
+    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
+    pub(crate) exclude_tags: Vec<String>,
+}
+
+/// What is sent to a URL.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Request (with a URL)")]
+pub(crate) struct RequestArgs {
+    /// A header field, such as `Accept: text/html`. May be given again.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+
+    /// The method. Default: GET; POST with a body.
+    #[arg(short = 'm', long)]
+    pub(crate) method: Option<String>,
+
+    /// The content; `@FILE` is what is in the file. Placeholders such as `${vu}` work here, in headers and in the URL.
+    #[arg(short = 'b', long, value_name = "TEXT|@FILE")]
+    pub(crate) body: Option<String>,
+}
+
+/// More than any machine sends.
+const MAX_RATE: f64 = 1e9;
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= MAX_RATE => Ok(rate),
+        Ok(_) => Err(format!("it must be above 0 and at most {MAX_RATE}")),
+        Err(_) => Err("not a number".to_owned()),
+    }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("expected a name, a colon and a value, such as `Accept: text/html`".to_owned()),
+    }
 }

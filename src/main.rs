@@ -1,23 +1,37 @@
 //! The command line: arguments, wiring, exit codes.
 
 mod cli;
+mod doctor;
 mod export;
+mod findings;
 mod plugin;
 mod progress;
 mod run;
 mod signals;
+mod source;
 mod validate;
 
-use std::io::{Write, stderr};
+use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
+        cli::Command::Schema => {
+            print(&format!("{:#}\n", loadr_config::schema()));
+            Ok(0)
+        }
+        cli::Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut cli::Cli::command(), "loadr-fast", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(0)
+        }
+        cli::Command::Doctor(args) => doctor::doctor(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };
     match result {
@@ -28,4 +42,9 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Prints to standard output. A reader that has gone away (`| head`) is no error.
+fn print(text: &str) {
+    let _ = stdout().write_all(text.as_bytes());
 }

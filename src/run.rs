@@ -6,14 +6,15 @@ use std::io::{Write, stderr, stdout};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use loadr_config::{Failure, Options};
-use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores};
+use loadr_config::{Diagnostic, Options};
+use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores, doctor};
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
 use crate::export::Export;
 use crate::progress::ProgressLine;
 use crate::signals;
+use crate::source::Source;
 
 /// Runs the plan; the exit code, or what to tell a person.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
@@ -28,21 +29,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     let base_url = target
         .as_ref()
         .map(|target| format!("http://{}", target.address()));
-    let options = Options {
-        vus: args.vus,
-        duration: args.duration,
-        ..options(args.env.as_deref(), base_url)
-    };
-    let compiled = loadr_config::load(&args.plan, &options).map_err(|error| error.to_string())?;
-    let located = |diagnostics| {
-        Failure {
-            file: args.plan.clone(),
-            diagnostics,
-        }
-        .to_string()
-    };
-    for warning in compiled.warnings {
-        let _ = writeln!(stderr(), "warning: {}", located(vec![warning]));
+    let source = Source::of(args)?;
+    let compiled = source.compile(args, options(args.env.as_deref(), base_url))?;
+    let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
+    for warning in &compiled.warnings {
+        let warning = source.located("warning", std::slice::from_ref(warning));
+        let _ = writeln!(stderr(), "warning: {warning}");
+    }
+    if args.print_plan {
+        // A reader that has gone away is no error of the plan.
+        let _ = stdout().write_all(compiled.effective_plan().as_bytes());
+        return Ok(0);
     }
     let program = Arc::new(compiled.program);
     let sources = args.plugins.sources();
@@ -56,12 +53,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .map(Export::open)
         .transpose()?;
 
+    if !args.quiet {
+        for warning in doctor::warnings(&cores) {
+            let _ = writeln!(stderr(), "warning: {warning}");
+        }
+    }
     let control = Control::new(program.scenarios.len());
     signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
     let spec = RunSpec {
         cores,
-        seed: seed(),
+        seed: args.seed.unwrap_or_else(seed),
+        is_strict: args.strict,
     };
     let mut line = ProgressLine::new(args.quiet);
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |p| line.show(p));

@@ -9,6 +9,7 @@ use loadr_engine::{LoadedPlugins, PluginSources};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, ValidateArgs};
+use crate::findings::Shown;
 use crate::run::options;
 
 /// What is wrong, or odd, in one plan.
@@ -58,25 +59,11 @@ fn check(file: &Path, env: Option<&str>, sources: &PluginSources) -> Findings {
 fn write_text(out: &mut String, file: &Path, findings: &Findings) -> std::fmt::Result {
     let Findings { errors, warnings } = findings;
     let name = file.display();
-    // Only to show the lines in question; a file that cannot be read is an error already.
-    let text = std::fs::read(file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    for (severity, diagnostic) in errors
-        .iter()
-        .map(|d| ("error", d))
-        .chain(warnings.iter().map(|d| ("warning", d)))
-    {
-        let space = if diagnostic.line > 0 { "" } else { " " };
-        let mut said = diagnostic.to_string();
-        let help = said.find("\n  help: ").map(|at| said.split_off(at));
-        writeln!(out, "{severity}: {name}:{space}{said}")?;
-        let line = usize::try_from(diagnostic.line).unwrap_or(0).checked_sub(1);
-        if let Some(source) = line.and_then(|line| lines.get(line)) {
-            source_line(out, source, diagnostic)?;
-        }
-        if let Some(help) = help {
-            writeln!(out, "{}", help.trim_start_matches('\n'))?;
+    let shown = Shown::of(file, errors.iter().chain(warnings));
+    for (severity, diagnostics) in [("error", errors), ("warning", warnings)] {
+        for diagnostic in diagnostics {
+            write!(out, "{severity}: ")?;
+            shown.write(out, diagnostic)?;
         }
     }
     match (errors.len(), warnings.len()) {
@@ -92,26 +79,6 @@ fn write_text(out: &mut String, file: &Path, findings: &Findings) -> std::fmt::R
     }
 }
 
-/// The line in question with a caret under the place, both cut to what a terminal shows.
-fn source_line(out: &mut String, source: &str, diagnostic: &Diagnostic) -> std::fmt::Result {
-    const WIDTH: usize = 100;
-    let column = usize::try_from(diagnostic.column).unwrap_or(1).max(1) - 1;
-    let from = column.saturating_sub(WIDTH * 3 / 4);
-    // A tab or a control character is as wide as a space here, so that the caret stands right.
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let shown: String = source.chars().skip(from).take(WIDTH).map(plain).collect();
-    let number = diagnostic.line.to_string();
-    writeln!(out, "  {number} | {shown}")?;
-    writeln!(
-        out,
-        "  {:width$} | {:indent$}^",
-        "",
-        "",
-        width = number.len(),
-        indent = column - from
-    )
-}
-
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
@@ -121,7 +88,7 @@ fn report(file: &Path, findings: &Findings) -> Value {
         let one = |d: &Diagnostic| {
             json!({
                 "path": d.path, "line": d.line, "column": d.column,
-                "message": d.message, "help": d.help,
+                "message": d.message, "suggestion": d.help,
             })
         };
         diagnostics.iter().map(one).collect()

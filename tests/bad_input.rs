@@ -57,8 +57,9 @@ fn an_unknown_key_is_located_and_the_right_one_named() {
 
 #[test]
 fn a_feature_that_does_not_exist_yet_is_refused_by_name_and_not_ignored() {
-    let text = plan("http://127.0.0.1:1", "", "url: /") + "      - parallel: { branches: [] }\n";
-    assert_says(&refused(&text, &[]), &["plan.yaml:12:", "parallel"]);
+    let text =
+        plan("http://127.0.0.1:1", "", "url: /") + "      - while: { condition: x, steps: [] }\n";
+    assert_says(&refused(&text, &[]), &["plan.yaml:12:", "while"]);
     let text = plan("http://127.0.0.1:1", "", "url: /").replace("per-vu-iterations", "ramping-vus");
     assert_says(
         &refused(&text, &[]),

@@ -1,11 +1,13 @@
 //! Benchmarks of what a user gets: `loadr-fast` beside its peers and its floor, against the canned target.
 
+mod arrivals;
 mod clients;
 mod compare;
 mod floor;
 mod machine;
 mod process;
 mod report;
+mod schedule;
 mod serve;
 
 use std::error::Error;
@@ -30,6 +32,8 @@ enum Command {
     /// Runs loadr-fast, wrk (if installed) and the floor in turn against the canned target and compares what a
     /// request costs the client.
     Compare(CompareArguments),
+    /// Holds loadr-fast's arrivals against a target's own log, and its latencies against a target that stalls.
+    Schedule(ScheduleArguments),
     /// The floor: the least that an io_uring client can cost. Prints one line of JSON.
     #[command(hide = true)]
     Floor {
@@ -82,9 +86,26 @@ struct CompareArguments {
     loadr: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct ScheduleArguments {
+    /// How long each of the five runs takes.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// The core that loadr-fast is pinned to.
+    #[arg(long, default_value_t = 0)]
+    client_core: usize,
+    /// The core on which the target polls.
+    #[arg(long, default_value_t = 1)]
+    server_core: usize,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Floor {
             address,
             path,

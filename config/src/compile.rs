@@ -4,17 +4,20 @@
 mod body;
 mod builder;
 mod chain;
+mod executor;
 mod expressions;
 mod flow;
 mod head;
 mod request;
 mod response;
 mod scope;
+mod select;
 mod target;
 mod thresholds;
+mod tls;
 mod variables;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,15 +27,18 @@ use self::expressions::Expressions;
 use crate::Options;
 use crate::diagnostic::{Report, shown};
 use crate::node::At;
-use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario};
+use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
     CallSite, CallSiteId, CheckId, CssSelector, JsonPath, Origin, OriginId, PluginId, PluginKind,
-    PluginUse, Program, RegexId, Request, Scenario, ScenarioId, VarId,
+    PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId, VarId,
 };
-use crate::url::Authority;
+use crate::url::{Authority, route_end};
+pub(crate) use select::select;
 
 /// The default of `defaults.http.timeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The default of `defaults.http.max_redirects`.
+const MAX_REDIRECTS: u32 = 10;
 /// The default of `graceful_stop`.
 const GRACEFUL_STOP: Duration = Duration::from_secs(30);
 /// The default of `limits.call_timeout`.
@@ -41,6 +47,8 @@ const CALL_TIMEOUT: Duration = Duration::from_millis(50);
 const PLUGIN_MEMORY: u64 = 64 << 20;
 /// The most bytes that all templates may come to: what a small plan with large constants can grow into is bounded.
 const MAX_TEMPLATE_BYTES: usize = 256 << 20;
+/// The most steps of one virtual user that can run at once.
+const MAX_LANES: u64 = 256;
 /// The most different patterns.
 const MAX_REGEXES: usize = 1000;
 /// The most that one pattern may compile to, in bytes.
@@ -64,6 +72,8 @@ pub(crate) fn compile(
         .filter_map(|(i, scenario)| compiler.scenario(index(i).map(ScenarioId)?, scenario))
         .collect();
     let thresholds = compiler.thresholds();
+    let hosts = compiler.hosts();
+    let tls = compiler.tls(file);
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -77,6 +87,8 @@ pub(crate) fn compile(
             .unwrap_or_default(),
         plan_hash,
         origins: compiler.origins,
+        tls,
+        hosts,
         vars: compiler.vars,
         requests: compiler.requests,
         scenarios,
@@ -90,6 +102,11 @@ pub(crate) fn compile(
         selectors: compiler.selectors.list,
         thresholds,
         randoms: compiler.randoms,
+        rendezvous: compiler
+            .rendezvous
+            .into_iter()
+            .map(|(place, _)| place)
+            .collect(),
     }
 }
 
@@ -120,6 +137,8 @@ struct Compiler<'a> {
     selectors: Expressions<CssSelector>,
     template_bytes: usize,
     randoms: u32,
+    /// With where each is first named.
+    rendezvous: Vec<(Rendezvous, At)>,
     /// The groups that the step being compiled is in.
     group: String,
 }
@@ -150,8 +169,33 @@ impl<'a> Compiler<'a> {
             selectors: Expressions::default(),
             template_bytes: 0,
             randoms: 0,
+            rendezvous: Vec::new(),
             group: String::new(),
         }
+    }
+
+    fn hosts(&mut self) -> Vec<Route> {
+        let mut hosts = Vec::new();
+        for pair in &self.plan.http.hosts {
+            let mut end = |text: &Text| match route_end(&text.text) {
+                Ok(end) => Some(end),
+                Err((message, help)) => {
+                    self.report.error(&text.at, message, help);
+                    None
+                }
+            };
+            if let (Some((host, port)), Some((to_host, to_port))) =
+                (end(&pair.name), end(&pair.value))
+            {
+                hosts.push(Route {
+                    host,
+                    port,
+                    to_host,
+                    to_port,
+                });
+            }
+        }
+        hosts
     }
 
     fn plugins(&mut self, file: &Path) -> Vec<PluginUse> {
@@ -198,11 +242,27 @@ impl<'a> Compiler<'a> {
         };
         let flow = self.steps(&scenario.flow, &context);
         let tags = self.tags(&[&scenario.tags]);
+        let lanes = flow::lanes(&flow);
+        if lanes > MAX_LANES {
+            let message = format!(
+                "the scenario `{}` does up to {lanes} things at once for each virtual user",
+                shown(&scenario.name)
+            );
+            let help = format!("`parallel` steps in `parallel` steps come to at most {MAX_LANES}");
+            self.report.error(&scenario.at, message, Some(help));
+        }
+        let mut rendezvous = BTreeSet::new();
+        flow::meetings(&flow, &mut rendezvous);
+        let executor = self.executor(scenario);
         Some(Scenario {
+            lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
+            rendezvous: rendezvous.into_iter().collect(),
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
-            executor: scenario.executor?,
+            executor: executor?,
+            pacing: scenario.pacing.as_ref().map(|rate| rate.per_second),
+            throttle: scenario.throttle.as_ref().map(|rate| rate.per_second),
             flow,
             tags,
         })

@@ -10,13 +10,15 @@ mod plan;
 mod request;
 mod response;
 mod scenario;
+mod schema;
 
 use std::time::Duration;
 
 pub(crate) use chain::TRANSFORM_WORDS;
 pub(crate) use check::check_plan;
 pub(crate) use plan::PLAN;
-pub(crate) use scenario::{A_STEP, THINK_TIME, a_step};
+pub(crate) use scenario::{A_STEP, MAX_RATE, THINK_TIME, a_step, executor_keys, executors_with};
+pub(crate) use schema::schema;
 
 use crate::node::{Content, Node, Typed};
 use crate::units::{parse_duration, parse_size};
@@ -47,7 +49,8 @@ pub(crate) struct Key {
     pub(crate) kind: Kind,
     pub(crate) required: bool,
     pub(crate) status: Status,
-    /// One sentence for people, without its full stop; also the schema's description.
+    /// One sentence for people, without its full stop; also the schema's description. One word after a last `; ` is the
+    /// default.
     pub(crate) doc: &'static str,
 }
 

@@ -14,9 +14,7 @@
 //! one run shows every mistake of a plan.
 //!
 //! What a plan can say is in the tables of `language`. What it says of the language but this version does not do is
-//! refused by name and never passed over. Where the language has a default that this version does not do
-//! (`follow_redirects`, `cookies` and `compression` are `true` there) leaving the key out means that it is not done,
-//! and writing `false` says so in the plan.
+//! refused by name and never passed over.
 //!
 //! ```
 //! use std::path::Path;
@@ -46,7 +44,9 @@ mod metrics;
 mod node;
 mod overlay;
 mod plan;
+mod print;
 mod program;
+mod quick;
 mod read;
 mod template;
 mod threshold;
@@ -63,7 +63,9 @@ use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Failure, did_you_mean};
 pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};
 pub use program::*;
-pub use units::{MAX_DURATION, parse_duration, parse_size};
+pub use quick::{Quick, QuickBody};
+pub use units::{MAX_DURATION, duration_text, parse_duration, parse_size};
+pub use url::Authority;
 
 /// The largest plan that is read, in bytes.
 pub const MAX_PLAN_BYTES: u64 = 16 << 20;
@@ -75,10 +77,20 @@ pub struct Options {
     pub env: Option<String>,
     /// Replaces `defaults.http.base_url`, wherever the plan or an overlay sets it.
     pub base_url: Option<String>,
-    /// Replaces `vus` in every scenario that has a fixed number of them.
+    /// Replaces `vus` in every scenario that has a fixed number of them. One that applies to no scenario is an error, as
+    /// with the next three.
     pub vus: Option<u32>,
-    /// Replaces `duration`, or `max_duration` where the executor counts iterations.
+    /// Replaces `duration`, or `max_duration` where the executor counts iterations; stages are stretched to it.
     pub duration: Option<Duration>,
+    /// Replaces `iterations`: of each virtual user, or of all, as the executor has it.
+    pub iterations: Option<u64>,
+    /// Replaces `rate`, as iterations each second.
+    pub rate: Option<f64>,
+    /// When there are any, only scenarios run that have one of them: the value of one of the scenario's `tags`, or
+    /// `name=value`.
+    pub tags: Vec<String>,
+    /// Scenarios that have one of these do not run.
+    pub exclude_tags: Vec<String>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,
 }
@@ -88,8 +100,18 @@ pub struct Options {
 pub struct Compiled {
     /// What the engine runs.
     pub program: Program,
+    document: node::Node,
     /// Things that are allowed but hardly meant.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Compiled {
+    /// The effective plan as YAML: overlay and overrides in, scenarios that do not run out. It compiles to the same
+    /// program; relative paths in it are still relative to the folder of the plan it came from.
+    #[must_use]
+    pub fn effective_plan(&self) -> String {
+        print::print(&self.document)
+    }
 }
 
 /// Reads the plan at `path` and compiles it.
@@ -138,23 +160,37 @@ pub fn compile(text: &str, file: &Path, options: &Options) -> Result<Compiled, F
         return Err(Failure::of_file(file, message, None));
     }
     let mut report = Report::default();
-    let program = stages(text, file, options, &mut report);
-    match program {
-        Some(program) if !report.has_errors() => Ok(Compiled {
+    match stages(text, file, options, &mut report) {
+        Some((program, document)) if !report.has_errors() => Ok(Compiled {
             program,
+            document,
             warnings: report.into_warnings(),
         }),
         _ => Err(report.failure(file)),
     }
 }
 
-/// All stages after one another. `None` when the text is no document, which has then been reported.
-fn stages(text: &str, file: &Path, options: &Options, report: &mut Report) -> Option<Program> {
+/// The JSON Schema (2020-12) of plans, from the tables that reading uses.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    language::schema()
+}
+
+/// All stages after one another: the program, and the effective document. `None` when the text is no document, which
+/// has then been reported.
+fn stages(
+    text: &str,
+    file: &Path,
+    options: &Options,
+    report: &mut Report,
+) -> Option<(Program, node::Node)> {
     let document = document::read(text, report)?;
     let (mut document, overlays) = overlay::apply(document, options, report);
-    overlay::override_with(&mut document, options);
+    overlay::override_with(&mut document, options, report);
     language::check_plan(&document, overlays.as_ref(), options.env.as_deref(), report);
-    let plan = read::read(&document);
+    let mut plan = read::read(&document);
+    compile::select(&mut plan, &mut document, options, report);
     let hash = hash::plan_hash(&document);
-    Some(compile::compile(&plan, file, hash, options, report))
+    let program = compile::compile(&plan, file, hash, options, report);
+    Some((program, document))
 }

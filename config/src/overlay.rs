@@ -1,10 +1,13 @@
 //! The effective document: the plan, the chosen `env` overlay over it, the command line's flags over both.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::Options;
 use crate::diagnostic::{Report, shown};
+use crate::language::{executor_keys, executors_with};
 use crate::node::{Content, Entry, Layer, Node, Path, Pos, Typed};
+use crate::units::{duration_text, parse_duration};
 
 /// Lays the chosen overlay over the plan. The result has no `env` any more; that comes back beside it.
 pub(crate) fn apply(
@@ -115,7 +118,7 @@ pub(crate) fn merge(under: Node, over: Node) -> Node {
 }
 
 /// Puts the command line's overrides into the document, so that everything after sees one plan, its hash included.
-pub(crate) fn override_with(document: &mut Node, options: &Options) {
+pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut Report) {
     if let Some(url) = &options.base_url {
         let value = Node::flag("--base-url", url.clone(), Typed::Text);
         set(document, &["defaults", "http", "base_url"], value);
@@ -129,26 +132,144 @@ pub(crate) fn override_with(document: &mut Node, options: &Options) {
     let Content::Map(scenarios) = &mut scenarios.value.content else {
         return;
     };
-    for scenario in scenarios {
-        let executor = scenario.value.get("executor").and_then(Node::scalar);
-        let executor = executor
-            .map(|scalar| scalar.text.clone())
-            .unwrap_or_default();
-        if let Some(vus) = options.vus {
-            let value = Node::flag("--vus", vus.to_string(), Typed::Integer(vus.into()));
-            if matches!(executor.as_str(), "constant-vus" | "per-vu-iterations") {
-                set(&mut scenario.value, &["vus"], value);
+    let overrides = [
+        options.vus.map(|vus| Override {
+            flag: "--vus",
+            keys: &["vus"],
+            value: (vus.to_string(), Typed::Integer(vus.into())),
+        }),
+        options.duration.map(|duration| Override {
+            flag: "--duration",
+            keys: &["duration", "max_duration", "stages"],
+            value: (duration_text(duration), Typed::Text),
+        }),
+        options.iterations.map(|iterations| Override {
+            flag: "--iterations",
+            keys: &["iterations"],
+            value: (iterations.to_string(), Typed::Integer(iterations.into())),
+        }),
+        options.rate.map(|rate| Override {
+            flag: "--rate",
+            keys: &["rate"],
+            value: number(rate),
+        }),
+    ];
+    for over in overrides.into_iter().flatten() {
+        over.lay_over(scenarios, report);
+    }
+}
+
+/// A whole number as YAML has it, where it is one.
+fn number(x: f64) -> (String, Typed) {
+    #[allow(clippy::cast_possible_truncation)]
+    if x.fract() == 0.0 && x.abs() < 1e15 {
+        (format!("{x:.0}"), Typed::Integer(x as i128))
+    } else {
+        (x.to_string(), Typed::Float(x))
+    }
+}
+
+/// A flag that replaces a key of every scenario that has one.
+struct Override {
+    flag: &'static str,
+    /// The first one that the scenario's executor knows is replaced.
+    keys: &'static [&'static str],
+    value: (String, Typed),
+}
+
+impl Override {
+    fn lay_over(self, scenarios: &mut [Entry], report: &mut Report) {
+        let mut untouched = Vec::new();
+        let mut is_of_use = false;
+        for scenario in scenarios {
+            let executor = scenario.value.get("executor").and_then(Node::scalar);
+            let Some(knows) = executor.and_then(|executor| executor_keys(&executor.text)) else {
+                // It has no executor, or none that there is: an error of its own.
+                is_of_use = true;
+                continue;
+            };
+            let Some(key) = self.keys.iter().find(|key| knows(key)) else {
+                let executor = executor.map_or("", |executor| executor.text.as_str());
+                untouched.push(format!("`{}` is `{executor}`", shown(&scenario.key)));
+                continue;
+            };
+            is_of_use = true;
+            let (text, typed) = self.value.clone();
+            if *key == "stages" {
+                scale(&mut scenario.value, &text);
+            } else {
+                let value = Node::flag(self.flag, text, typed);
+                set(&mut scenario.value, &[key], value);
+            }
+            if self.flag == "--rate" {
+                let second = Node::flag(self.flag, "1s".to_owned(), Typed::Text);
+                set(&mut scenario.value, &["time_unit"], second);
             }
         }
-        if let Some(duration) = options.duration {
-            let text = format!("{}ns", duration.as_nanos());
-            let value = Node::flag("--duration", text, Typed::Text);
-            match executor.as_str() {
-                "constant-vus" => set(&mut scenario.value, &["duration"], value),
-                "per-vu-iterations" => set(&mut scenario.value, &["max_duration"], value),
-                _ => {}
-            }
+        if untouched.is_empty() {
+            return;
         }
+        let at = Path::Root.at(Pos {
+            layer: Layer::Flag(self.flag),
+            ..Pos::default()
+        });
+        const MOST_NAMED: usize = 5;
+        let more = untouched.len().saturating_sub(MOST_NAMED);
+        untouched.truncate(MOST_NAMED);
+        let mut named = untouched.join(", ");
+        if more > 0 {
+            named.push_str(&format!(" and {more} more"));
+        }
+        let of = executors_with(self.keys);
+        let help = format!("it replaces `{}` in {of}", self.keys.join("` or `"));
+        if is_of_use {
+            report.warning(&at, format!("does nothing here: {named}"), Some(help));
+        } else {
+            let message = format!("no scenario has anything for it to replace: {named}");
+            report.error(&at, message, Some(help));
+        }
+    }
+}
+
+/// Stretches or shrinks a scenario's stages to last so long together, each by the same factor. Leaves what is no list of
+/// stages with durations, which is an error of its own.
+fn scale(scenario: &mut Node, duration: &str) {
+    let (Ok(duration), Content::Map(entries)) = (parse_duration(duration), &mut scenario.content)
+    else {
+        return;
+    };
+    let Some(stages) = entries.iter_mut().find(|entry| entry.key == "stages") else {
+        return;
+    };
+    let Content::List(stages) = &mut stages.value.content else {
+        return;
+    };
+    let written = |stage: &Node| {
+        let scalar = stage.get("duration")?.scalar()?;
+        parse_duration(&scalar.text).ok()
+    };
+    let Some(lengths) = stages.iter().map(written).collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let total_ns: u128 = lengths.iter().map(Duration::as_nanos).sum();
+    if total_ns == 0 {
+        return;
+    }
+    // From the ends of the stages, so that what is cut off each does not add up.
+    let mut passed_ns = 0;
+    let mut start_ns = 0;
+    for (stage, length) in stages.iter_mut().zip(lengths) {
+        passed_ns += length.as_nanos();
+        // Below 2^109: a duration is at most 366 days, and there are fewer stages than bytes in a plan.
+        let end_ns = passed_ns * duration.as_nanos() / total_ns;
+        let length_ns = u64::try_from(end_ns - start_ns).unwrap_or(u64::MAX);
+        let text = duration_text(Duration::from_nanos(length_ns));
+        set(
+            stage,
+            &["duration"],
+            Node::flag("--duration", text, Typed::Text),
+        );
+        start_ns = end_ns;
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
-use crate::program::{Cast, InstancePer, OnFailure, Pause, Pick, Strategy};
+use crate::program::{Cast, InstancePer, OnFailure, Pause, Pick, Strategy, TlsVersion};
 
 /// Text and where it is.
 #[derive(Clone, Debug)]
@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     pub(crate) base_url: Option<Text>,
     pub(crate) headers: Vec<Pair>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) http: Http,
     pub(crate) tags: Vec<Pair>,
     /// After every request of a scenario that has none of its own.
     pub(crate) think_time: Option<Think>,
@@ -35,6 +36,31 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+}
+
+/// The rest of `defaults.http`.
+#[derive(Debug, Default)]
+pub(crate) struct Http {
+    pub(crate) follow_redirects: Option<bool>,
+    pub(crate) max_redirects: Option<u32>,
+    pub(crate) compression: Option<bool>,
+    pub(crate) keep_alive: Option<bool>,
+    pub(crate) cookies: Option<bool>,
+    pub(crate) hosts: Vec<Pair>,
+    pub(crate) tls: Tls,
+}
+
+/// `defaults.http.tls`.
+#[derive(Debug, Default)]
+pub(crate) struct Tls {
+    pub(crate) at: Option<At>,
+    pub(crate) insecure_skip_verify: bool,
+    pub(crate) ca_file: Option<Text>,
+    pub(crate) cert_file: Option<Text>,
+    pub(crate) key_file: Option<Text>,
+    pub(crate) server_name: Option<Text>,
+    pub(crate) min_version: Option<TlsVersion>,
+    pub(crate) max_version: Option<TlsVersion>,
 }
 
 #[derive(Debug)]
@@ -66,14 +92,36 @@ pub(crate) struct Threshold {
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: String,
+    pub(crate) at: At,
     /// `None` when it could not be read; the flow is still worth compiling for its errors.
-    pub(crate) executor: Option<crate::program::Executor>,
+    pub(crate) executor: Option<Load>,
+    pub(crate) pacing: Option<Rate>,
+    pub(crate) throttle: Option<Rate>,
     pub(crate) start_time: Duration,
     pub(crate) graceful_stop: Option<Duration>,
     pub(crate) tags: Vec<Pair>,
     /// After every request.
     pub(crate) think_time: Option<Think>,
     pub(crate) flow: Vec<Step>,
+}
+
+/// An executor and the places of what must fit together in it.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) executor: crate::program::Executor,
+    /// Of the scenario's value.
+    pub(crate) at: At,
+    pub(crate) stages_at: Option<At>,
+    pub(crate) max_vus_at: Option<At>,
+    /// The highest rate is judged where it is.
+    pub(crate) rate_at: Option<At>,
+}
+
+/// So many in a second, and where that is written.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
+    pub(crate) at: At,
 }
 
 #[derive(Debug)]
@@ -115,19 +163,33 @@ pub(crate) enum Step {
         backoff: Duration,
         steps: Vec<Step>,
     },
+    Parallel {
+        branches: Vec<Vec<Step>>,
+        at: At,
+    },
+    Rendezvous(Rendezvous),
+}
+
+/// A meeting of virtual users.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendezvous {
+    pub(crate) name: Text,
+    pub(crate) users: u32,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Step {
     /// The lists of steps in it.
     pub(crate) fn inner(&self) -> Vec<&[Step]> {
         match self {
-            Step::Request(_) | Step::Think(_) => Vec::new(),
+            Step::Request(_) | Step::Think(_) | Step::Rendezvous(_) => Vec::new(),
             Step::Group { steps, .. }
             | Step::Repeat { steps, .. }
             | Step::During { steps, .. }
             | Step::ForEach { steps, .. }
             | Step::Retry { steps, .. } => vec![steps],
             Step::Random { choices, .. } => choices.iter().map(|(_, s)| s.as_slice()).collect(),
+            Step::Parallel { branches, .. } => branches.iter().map(Vec::as_slice).collect(),
             Step::Switch { cases, default, .. } => {
                 let cases = cases.iter().map(|(_, steps)| steps.as_slice());
                 cases.chain([default.as_slice()]).collect()
@@ -160,6 +222,7 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<Pair>,
     pub(crate) body: Option<Body>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) follow_redirects: Option<bool>,
     pub(crate) tags: Vec<Pair>,
     pub(crate) extracts: Vec<Extract>,
     pub(crate) asserts: Vec<Condition>,

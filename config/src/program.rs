@@ -58,6 +58,8 @@ index_type! {
     XPathId
     /// Indexes [`Program::selectors`].
     SelectorId
+    /// Indexes [`Program::rendezvous`].
+    RendezvousId
 }
 
 /// A whole compiled plan.
@@ -69,6 +71,10 @@ pub struct Program {
     pub plan_hash: String,
     /// Every origin that a request can go to, each once.
     pub origins: Vec<Origin>,
+    /// `defaults.http.tls`.
+    pub tls: Tls,
+    /// `defaults.http.hosts`.
+    pub hosts: Vec<Route>,
     /// Names of the virtual users' variables, by [`VarId`].
     pub vars: Vec<String>,
     /// Every `request` step of every scenario, in the order of the plan.
@@ -96,6 +102,25 @@ pub struct Program {
     pub thresholds: Vec<Threshold>,
     /// How many [`Step::Random`] there are: a virtual user keeps a turn for each.
     pub randoms: u32,
+    /// Every meeting place of virtual users.
+    pub rendezvous: Vec<Rendezvous>,
+}
+
+impl Program {
+    /// Where a host is reached: its [`Route`], the one for the port before the one for all.
+    #[must_use]
+    pub fn route<'a>(&'a self, host: &'a str, port: u16) -> (&'a str, u16) {
+        let of = |wanted: Option<u16>| {
+            self.hosts
+                .iter()
+                .find(|route| route.port == wanted && route.host.eq_ignore_ascii_case(host))
+        };
+        of(Some(port))
+            .or_else(|| of(None))
+            .map_or((host, port), |route| {
+                (&route.to_host, route.to_port.unwrap_or(port))
+            })
+    }
 }
 
 /// A compiled CSS selector.
@@ -121,6 +146,8 @@ pub struct Location {
 /// A scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// Whether it is reached over TLS.
+    pub tls: bool,
     /// Host name or address literal, without the brackets of an IPv6 literal.
     pub host: String,
     /// The port, the scheme's default filled in.
@@ -152,6 +179,8 @@ pub struct Request {
     pub body: Option<Template>,
     /// From its start to the last byte of its response.
     pub timeout: Duration,
+    /// How it is sent and its response is taken.
+    pub http: Http,
     /// Run in order on each complete response.
     pub extracts: Vec<Extract>,
     /// Judged in order; a failure marks the request failed.
@@ -160,10 +189,70 @@ pub struct Request {
     pub checks: Vec<Check>,
     /// Whether anything above reads the response body: if not it is counted and dropped.
     pub reads_body: bool,
+    /// Whether a condition is about the body's size.
+    pub measures_body: bool,
     /// Whether anything above reads header fields.
     pub reads_headers: bool,
     /// Where the step is.
     pub location: Location,
+}
+
+/// How a request is sent and its response is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The most redirects that are followed; 0: none is.
+    pub redirects: u32,
+    /// Whether cookies of its responses are kept.
+    pub keeps_cookies: bool,
+    /// Whether kept cookies go with it: not when it has a `cookie` header of its own.
+    pub sends_cookies: bool,
+    /// Whether a compressed body is decoded before it is read.
+    pub decodes: bool,
+    /// Whether its connection is used again.
+    pub keep_alive: bool,
+}
+
+/// How TLS connections are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whether any certificate is taken.
+    pub insecure_skip_verify: bool,
+    /// The roots to trust, in PEM form; the system's when absent.
+    pub ca_file: Option<PathBuf>,
+    /// The client's certificate, in PEM form; there with `key_file` or not at all.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, in PEM form.
+    pub key_file: Option<PathBuf>,
+    /// What servers must be, and SNI says; the URL's host when absent.
+    pub server_name: Option<String>,
+    /// The oldest version to speak.
+    pub min_version: TlsVersion,
+    /// The newest version to speak; not older than `min_version`.
+    pub max_version: TlsVersion,
+    /// Where the plan has the settings, or would.
+    pub location: Location,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+/// Where a host is reached instead of where its name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Lower case.
+    pub host: String,
+    /// Only this port of it.
+    pub port: Option<u16>,
+    /// A name or an address.
+    pub to_host: String,
+    /// The port as it is when absent.
+    pub to_port: Option<u16>,
 }
 
 /// Bytes with holes. A template without holes is exactly one [`Piece::Literal`] (or none, if empty).
@@ -228,14 +317,32 @@ pub struct Scenario {
     pub graceful_stop: Duration,
     /// Its load model.
     pub executor: Executor,
+    /// The most iterations that start in a second, over all shards.
+    pub pacing: Option<f64>,
+    /// The most requests that start in a second, over all shards.
+    pub throttle: Option<f64>,
     /// The steps of one iteration, in order.
     pub flow: Vec<Step>,
     /// The scenario's `tags`, sorted by key.
     pub tags: Vec<(String, String)>,
+    /// How many steps of one virtual user can run at once, and so connections it can have to one origin; 1 without
+    /// [`Step::Parallel`].
+    pub lanes: u32,
+    /// The meeting places that its flow has, each once.
+    pub rendezvous: Vec<RendezvousId>,
+}
+
+/// A meeting place of virtual users, over all shards and scenarios.
+#[derive(Clone, Debug)]
+pub struct Rendezvous {
+    /// Its name in the plan.
+    pub name: String,
+    /// How many go on together; at least 1.
+    pub users: u32,
 }
 
 /// A load model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Executor {
     /// A fixed number of virtual users that loop until the time is up.
     ConstantVus {
@@ -243,6 +350,15 @@ pub enum Executor {
         vus: u32,
         /// More than zero.
         duration: Duration,
+    },
+    /// A number of virtual users that follows a schedule.
+    RampingVus {
+        /// At the start.
+        start_vus: u32,
+        /// Not empty; together longer than zero.
+        stages: Vec<UserStage>,
+        /// What the iteration of a user that goes away gets before it is cancelled.
+        graceful_ramp_down: Duration,
     },
     /// Each virtual user runs a fixed number of iterations.
     PerVuIterations {
@@ -253,6 +369,78 @@ pub enum Executor {
         /// The time after which no new iteration starts.
         max_duration: Duration,
     },
+    /// All virtual users together run a fixed number of iterations.
+    SharedIterations {
+        /// At least 1.
+        vus: u32,
+        /// Of all; at least 1.
+        iterations: u64,
+        /// The time after which no new iteration starts.
+        max_duration: Duration,
+    },
+    /// The open model: iterations start when they are due, whether or not earlier ones have ended.
+    ArrivalRate {
+        /// Iterations per second at the start.
+        start_rate: f64,
+        /// Not empty; together longer than zero. A constant rate is one stage that begins where it ends.
+        stages: Vec<RateStage>,
+        /// How arrivals are spaced.
+        arrival: Arrival,
+        /// Virtual users that are ready before the start.
+        pre_allocated_vus: u32,
+        /// The most there may be; at least 1 and at least `pre_allocated_vus`.
+        max_vus: u32,
+    },
+}
+
+impl Executor {
+    /// The most virtual users that there can be at once.
+    #[must_use]
+    pub fn vus_max(&self) -> u32 {
+        match self {
+            Self::ConstantVus { vus, .. }
+            | Self::PerVuIterations { vus, .. }
+            | Self::SharedIterations { vus, .. } => *vus,
+            Self::RampingVus {
+                start_vus, stages, ..
+            } => stages.iter().map(|s| s.target).fold(*start_vus, u32::max),
+            Self::ArrivalRate { max_vus, .. } => *max_vus,
+        }
+    }
+
+    /// Whether arrivals do not wait for what is in flight: the open model.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::ArrivalRate { .. })
+    }
+}
+
+/// A stage of [`Executor::RampingVus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserStage {
+    /// How long it takes; zero is a jump.
+    pub duration: Duration,
+    /// Virtual users at its end.
+    pub target: u32,
+}
+
+/// A stage of [`Executor::ArrivalRate`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateStage {
+    /// How long it takes; zero is a jump.
+    pub duration: Duration,
+    /// Iterations per second at its end; finite, not negative.
+    pub target: f64,
+}
+
+/// How the arrivals of an open model are spaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Arrival {
+    /// Evenly.
+    #[default]
+    Uniform,
+    /// At random and independent of each other: a Poisson process.
+    Poisson,
 }
 
 /// One step of a flow. Groups are gone: their steps stand in the flow, and their requests know the names.
@@ -308,6 +496,18 @@ pub enum Step {
         cases: Vec<(Box<[u8]>, Vec<Step>)>,
         /// When none does.
         default: Vec<Step>,
+    },
+    /// Lists of steps at once; what follows begins when all have ended.
+    Parallel {
+        /// Not empty, and none of them is.
+        branches: Vec<Vec<Step>>,
+    },
+    /// Wait until so many virtual users are here.
+    Rendezvous {
+        /// Where.
+        id: RendezvousId,
+        /// More than zero.
+        timeout: Duration,
     },
     /// Steps again, up to a number of attempts, while a request in them fails.
     Retry {

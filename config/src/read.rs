@@ -1,6 +1,7 @@
 //! The effective document to a [`Plan`]. What does not fit the language has been reported by `language::check`, so here
 //! it is passed over in silence: the same functions judge a value there and read it here.
 
+mod executor;
 mod flow;
 mod reader;
 mod request;
@@ -10,13 +11,11 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Plan, Plugin, Scenario, Text, Threshold, Variable};
-use crate::program::{Executor, InstancePer};
+use crate::plan::{Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::program::{InstancePer, TlsVersion};
+use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
 use reader::{Reader, variant};
-
-/// The default of `max_duration`.
-const MAX_DURATION: Duration = Duration::from_secs(600);
 
 /// Reads the whole document.
 pub(crate) fn read(document: &Node) -> Plan {
@@ -30,6 +29,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         base_url: None,
         headers: Vec::new(),
         timeout: None,
+        http: Http::default(),
         tags: Vec::new(),
         think_time: None,
         variables: Vec::new(),
@@ -44,6 +44,18 @@ pub(crate) fn read(document: &Node) -> Plan {
             plan.base_url = http.text("base_url");
             plan.headers = http.pairs("headers");
             plan.timeout = http.duration("timeout");
+            plan.http = Http {
+                follow_redirects: http.flag("follow_redirects"),
+                max_redirects: http
+                    .count("max_redirects")
+                    .and_then(|n| u32::try_from(n).ok()),
+                compression: http.flag("compression"),
+                keep_alive: http.flag("keep_alive"),
+                cookies: http.flag("cookies"),
+                hosts: http.pairs("hosts"),
+                tls: Tls::default(),
+            };
+            http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
     root.entries("variables", |entry, path| {
@@ -66,10 +78,31 @@ pub(crate) fn read(document: &Node) -> Plan {
     plan
 }
 
+fn read_tls(reader: &Reader<'_>) -> Tls {
+    let version = |name| match reader.text(name)?.text.as_str() {
+        "1.2" => Some(TlsVersion::V1_2),
+        "1.3" => Some(TlsVersion::V1_3),
+        _ => None,
+    };
+    Tls {
+        at: Some(reader.path.at(reader.node.pos)),
+        insecure_skip_verify: reader.flag("insecure_skip_verify").unwrap_or(false),
+        ca_file: reader.text("ca_file"),
+        cert_file: reader.text("cert_file"),
+        key_file: reader.text("key_file"),
+        server_name: reader.text("server_name"),
+        min_version: version("min_version"),
+        max_version: version("max_version"),
+    }
+}
+
 fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
     let mut scenario = Scenario {
         name: entry.key.clone(),
+        at: path.at(entry.pos),
         executor: None,
+        pacing: None,
+        throttle: None,
         start_time: Duration::ZERO,
         graceful_stop: None,
         tags: Vec::new(),
@@ -89,29 +122,15 @@ fn scenario(entry: &Entry, path: &Path<'_>, union: &Union) -> Scenario {
         path,
         table,
     };
-    scenario.executor = known.and_then(|(name, _)| executor(name, &reader));
+    scenario.executor = known.and_then(|(name, _)| read_executor(name, &reader));
+    scenario.pacing = read_rate(&reader, "pacing", "iterations_per_second");
+    scenario.throttle = read_rate(&reader, "throttle", "requests_per_second");
     scenario.start_time = reader.duration("start_time").unwrap_or_default();
     scenario.graceful_stop = reader.duration("graceful_stop");
     scenario.tags = reader.pairs("tags");
     scenario.think_time = read_think(&reader);
     scenario.flow = read_steps(&reader, "flow");
     scenario
-}
-
-fn executor(name: &str, reader: &Reader<'_>) -> Option<Executor> {
-    let vus = || u32::try_from(reader.count("vus")?).ok();
-    match name {
-        "constant-vus" => Some(Executor::ConstantVus {
-            vus: vus()?,
-            duration: reader.duration("duration")?,
-        }),
-        "per-vu-iterations" => Some(Executor::PerVuIterations {
-            vus: vus()?,
-            iterations: reader.count("iterations")?,
-            max_duration: reader.duration("max_duration").unwrap_or(MAX_DURATION),
-        }),
-        _ => None,
-    }
 }
 
 fn thresholds(entry: &Entry, path: &Path<'_>, root: &Reader<'_>, out: &mut Vec<Threshold>) {

@@ -94,6 +94,28 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// A duration as [`parse_duration`] reads it, exactly: `1m30s`, `300ms`.
+#[must_use]
+pub fn duration_text(duration: Duration) -> String {
+    let mut left_ns = duration.as_nanos();
+    if left_ns == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, unit_ns) in DURATION_UNITS
+        .iter()
+        .rev()
+        .filter(|(unit, _)| *unit != "µs")
+    {
+        let unit_ns = u128::from(*unit_ns);
+        if left_ns >= unit_ns {
+            text.push_str(&format!("{}{unit}", left_ns / unit_ns));
+            left_ns %= unit_ns;
+        }
+    }
+    text
+}
+
 /// Reads `64MiB`, `64MB`, `1.5GiB`, or a bare number of bytes. Case does not matter; `K`, `M` and `G` alone are powers
 /// of 1024.
 ///

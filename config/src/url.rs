@@ -7,14 +7,33 @@ use crate::diagnostic::shown;
 /// A host name's most bytes (RFC 1035 section 2.3.4).
 const MAX_HOST: usize = 253;
 
-/// Where an `http` URL goes.
+/// Where a URL goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Authority {
+pub struct Authority {
+    /// Whether it is reached over TLS (`https`).
+    pub tls: bool,
     /// Lower case; an IPv6 literal without its brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// What `Host` says: the port is left out when it is 80.
-    pub(crate) text: String,
+    pub host: String,
+    /// The scheme's default filled in.
+    pub port: u16,
+    /// What `Host` says: the port is left out when it is the scheme's default.
+    pub text: String,
+}
+
+impl Authority {
+    /// Reads what stands between a URL's `//` and its path.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(text: &str, tls: bool) -> Result<Self, String> {
+        authority(text, tls).map_err(|(message, _)| message)
+    }
+
+    /// Whether two are one origin: scheme, host and port are the same.
+    #[must_use]
+    pub fn same_origin(&self, other: &Self) -> bool {
+        (self.tls, self.port) == (other.tls, other.port) && self.host == other.host
+    }
 }
 
 /// What is wrong with a URL and what to write instead.
@@ -31,22 +50,29 @@ pub(crate) fn scheme(url: &str) -> Option<(&str, &str)> {
     valid.then(|| (scheme, &url[scheme.len() + 3..]))
 }
 
-/// Whether the scheme is one that this version speaks.
-pub(crate) fn check_scheme(scheme: &str) -> Result<(), Wrong> {
+/// Whether the scheme means TLS; an error when it is not one that this version speaks.
+pub(crate) fn check_scheme(scheme: &str) -> Result<bool, Wrong> {
     if scheme.eq_ignore_ascii_case("http") {
-        return Ok(());
+        return Ok(false);
+    }
+    if scheme.eq_ignore_ascii_case("https") {
+        return Ok(true);
     }
     let message = format!("`{}://` is not available in this version", shown(scheme));
-    let help = if scheme.eq_ignore_ascii_case("https") {
-        "use `http://`, or put something in front of the target that ends TLS"
-    } else {
-        "only `http://` is"
-    };
+    let help = "`http://` and `https://` are";
     Err((message, Some(help.to_owned())))
 }
 
+/// Reads an entry of `hosts`: a host with a port or without.
+pub(crate) fn route_end(text: &str) -> Result<(String, Option<u16>), Wrong> {
+    let authority = authority(text, false)?;
+    // The port is the default one as well when it is written; only then it counts.
+    let has_port = !text.ends_with(']') && text.contains(':');
+    Ok((authority.host, has_port.then_some(authority.port)))
+}
+
 /// Reads `host`, `host:port`, `[v6]`, `[v6]:port`.
-pub(crate) fn authority(text: &str) -> Result<Authority, Wrong> {
+pub(crate) fn authority(text: &str, tls: bool) -> Result<Authority, Wrong> {
     let wrong = |message: String| (message, None);
     if text.contains('@') {
         let help = "write an `authorization` header";
@@ -84,9 +110,10 @@ pub(crate) fn authority(text: &str) -> Result<Authority, Wrong> {
         }
         (name(host)?, port, false)
     };
+    let default_port = if tls { 443 } else { 80 };
     let port = match port {
         // RFC 3986 allows an empty port.
-        None | Some("") => 80,
+        None | Some("") => default_port,
         Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => match port.parse::<u16>() {
             Ok(port) if port > 0 => port,
             _ => {
@@ -103,12 +130,17 @@ pub(crate) fn authority(text: &str) -> Result<Authority, Wrong> {
     } else {
         host.clone()
     };
-    let text = if port == 80 {
+    let text = if port == default_port {
         shown_host
     } else {
         format!("{shown_host}:{port}")
     };
-    Ok(Authority { host, port, text })
+    Ok(Authority {
+        tls,
+        host,
+        port,
+        text,
+    })
 }
 
 /// A host name or IPv4 address, in lower case.
@@ -169,11 +201,12 @@ mod tests {
             ("h:", "h", 80, "h"),
         ] {
             let expected = Authority {
+                tls: false,
                 host: host.to_owned(),
                 port,
                 text: shown.to_owned(),
             };
-            assert_eq!(authority(text).unwrap(), expected, "{text}");
+            assert_eq!(authority(text, false).unwrap(), expected, "{text}");
         }
     }
 
@@ -198,7 +231,7 @@ mod tests {
             ("256.1.1.1", "`256.1.1.1` is not an IPv4 address"),
             ("1.2.3", "`1.2.3` is not an IPv4 address"),
         ] {
-            assert_eq!(authority(text).unwrap_err().0, message, "{text}");
+            assert_eq!(authority(text, false).unwrap_err().0, message, "{text}");
         }
     }
 }

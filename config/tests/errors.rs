@@ -218,7 +218,7 @@ fn scenarios_must_be_able_to_run() {
         (
             "vus: 1, duration: 1s",
             vec![
-                "2:6: scenarios.s: a scenario needs `executor` | there are `constant-vus` and `per-vu-iterations`",
+                "2:6: scenarios.s: a scenario needs `executor` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate` and `ramping-arrival-rate`",
             ],
         ),
         (
@@ -230,7 +230,7 @@ fn scenarios_must_be_able_to_run() {
         (
             "executor: 5",
             vec![
-                "2:18: scenarios.s.executor: unknown executor `5` | there are `constant-vus` and `per-vu-iterations`",
+                "2:18: scenarios.s.executor: unknown executor `5` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate` and `ramping-arrival-rate`",
             ],
         ),
     ] {
@@ -251,14 +251,14 @@ fn scenarios_must_be_able_to_run() {
         (
             "scenarios: { s: { executor: constant-vus, vus: 1, duration: 1, flow: [ {} ] } }\n",
             &[
-                "1:72: scenarios.s.flow[0]: a step needs a key: `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch` and `retry`",
+                "1:72: scenarios.s.flow[0]: a step needs a key: `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch`, `retry`, `parallel` and `rendezvous`",
             ],
         ),
         (
             "scenarios:\n  s:\n    executor: constant-vus\n    vus: 1\n    duration: 1\n    flow:\n      - request:\n        url: http://h/\n",
             &[
                 "7:16: scenarios.s.flow[0].request: a request needs `url` | Absolute, or relative to `defaults.http.base_url`",
-                "8:9: scenarios.s.flow[0].url: unknown key `url` | a step has `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch` and `retry`",
+                "8:9: scenarios.s.flow[0].url: unknown key `url` | a step has `request`, `think_time`, `group`, `repeat`, `during`, `foreach`, `random`, `switch`, `retry`, `parallel` and `rendezvous`",
             ],
         ),
         (

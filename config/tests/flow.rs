@@ -166,3 +166,93 @@ fn mistakes_in_nested_steps_are_all_found_where_they_are() {
         );
     }
 }
+
+#[test]
+fn parallel_steps_and_meetings_compile() {
+    let program = good(&plan(
+        r#"
+- parallel: { branches: [ [ { request: { url: /p } } ], [ { request: { url: /q } }, { rendezvous: { name: here, users: 1 } } ] ] }
+- rendezvous: { name: here, users: 1, timeout: 2s }
+- rendezvous: { name: there, users: 7 }
+"#,
+    ))
+    .program;
+    let scenario = &program.scenarios[0];
+    let [Step::Parallel { branches }, here, there] = scenario.flow.as_slice() else {
+        panic!("{:?}", scenario.flow);
+    };
+    let lengths: Vec<_> = branches.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [1, 2]);
+    assert_eq!(
+        scenario.lanes, 3,
+        "the user's own connections and those of two branches"
+    );
+    let at = |step: &Step| match step {
+        Step::Rendezvous { id, timeout } => (id.at(), timeout.as_secs()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        (at(here), at(there), at(&branches[1][1])),
+        ((0, 2), (1, 30), (0, 30))
+    );
+    let places: Vec<_> = program
+        .rendezvous
+        .iter()
+        .map(|place| (place.name.as_str(), place.users))
+        .collect();
+    assert_eq!(places, [("here", 1), ("there", 7)]);
+    assert_eq!(scenario.rendezvous.len(), 2);
+}
+
+#[test]
+fn lanes_are_as_many_as_run_at_once() {
+    let request = "[ { request: { url: / } } ]";
+    let two = format!("{{ parallel: {{ branches: [ {request}, {request} ] }} }}");
+    for (flow, lanes) in [
+        ("- request: { url: / }".to_owned(), 1),
+        (format!("- {two}\n- {two}"), 3),
+        (
+            format!("- parallel: {{ branches: [ [ {two} ], {request} ] }}"),
+            5,
+        ),
+        (format!("- repeat: {{ times: 2, steps: [ {two} ] }}"), 3),
+    ] {
+        let program = good(&plan(&flow)).program;
+        assert_eq!(program.scenarios[0].lanes, lanes, "{flow}");
+    }
+}
+
+#[test]
+fn what_cannot_run_at_once_is_refused() {
+    let many = vec!["[ { request: { url: / } } ]"; 65].join(", ");
+    let found = errors(&plan(&format!("- parallel: {{ branches: [ {many} ] }}")));
+    assert!(
+        found.len() == 1 && found[0].contains("65 branches at once; there may be 64"),
+        "{found:?}"
+    );
+    let inner = vec!["[ { request: { url: / } } ]"; 20].join(", ");
+    let inner = vec![format!("[ {{ parallel: {{ branches: [ {inner} ] }} }} ]"); 20].join(", ");
+    let found = errors(&plan(&format!("- parallel: {{ branches: [ {inner} ] }}")));
+    assert!(
+        found.len() == 1 && found[0].contains("421 things at once"),
+        "{found:?}"
+    );
+    let found = errors(&plan(
+        "- rendezvous: { name: a, users: 2 }\n- rendezvous: { name: a, users: 3 }",
+    ));
+    assert!(
+        found.len() == 1 && found[0].contains("has 3 users here and 2 at line 8"),
+        "{found:?}"
+    );
+    for step in [
+        "parallel: { branches: [] }",
+        "parallel: { branches: [ [] ] }",
+        "parallel: {}",
+        "rendezvous: { name: a }",
+        "rendezvous: { name: a, users: 0 }",
+        "rendezvous: { name: a, users: 1, timeout: 0s }",
+        "rendezvous: { name: a, users: .nan }",
+    ] {
+        assert_eq!(errors(&plan(&format!("- {step}"))).len(), 1, "{step}");
+    }
+}

@@ -15,7 +15,7 @@ use support::{good, options, plan_with_request, shown};
 const AGENT: &str = concat!(
     "user-agent: loadr-fast/",
     env!("CARGO_PKG_VERSION"),
-    "\r\naccept: */*\r\n"
+    "\r\naccept: */*\r\naccept-encoding: gzip, deflate, br\r\n"
 );
 
 /// The head of the one request that has these keys.
@@ -42,7 +42,7 @@ fn a_request_is_rendered_before_the_run() {
         head(
             "url: http://[::1]:8080/a\nmethod: delete\nheaders: { X-A: ' 1.10 ', accept: text/html, User-Agent: me, Host: other }"
         ),
-        "DELETE /a HTTP/1.1\r\nhost: other\r\nx-a: 1.10\r\naccept: text/html\r\nuser-agent: me\r\n\r\n"
+        "DELETE /a HTTP/1.1\r\nhost: other\r\naccept-encoding: gzip, deflate, br\r\nx-a: 1.10\r\naccept: text/html\r\nuser-agent: me\r\n\r\n"
     );
     let program = good(&plan_with_request("url: http://h/")).program;
     assert_eq!(
@@ -216,7 +216,9 @@ defaults:
     cookies: false
     compression: false
     cache: false
-    discard_response_bodies: false
+    discard_response_bodies: true
+    max_redirects: 3
+    hosts: { shop.test: "127.0.0.1", "other.test:81": "[::1]:8080" }
     tracing: false
   tags: { team: web, run: "${env.TOKEN}" }
 variables:
@@ -327,7 +329,7 @@ thresholds:
     assert!(home.reads_body && home.reads_headers);
     assert_eq!(
         (home.location.line, home.location.path.as_str()),
-        (33, "scenarios.browse.flow[0].request")
+        (35, "scenarios.browse.flow[0].request")
     );
     let [order, csrf, place, boundary] = home.extracts.as_slice() else {
         panic!()
@@ -497,5 +499,59 @@ fn the_hash_is_of_what_the_plan_says_and_not_of_how() {
     assert_eq!(
         hash(plan, &more),
         hash(&plan.replace("vus: 1", "vus: 2"), &options())
+    );
+}
+
+#[test]
+fn how_a_request_is_sent_comes_from_defaults_and_step() {
+    let of = |http: &str, keys: &str| {
+        let plan = format!(
+            "defaults: {{ http: {{ {http} }} }}\n{}",
+            plan_with_request(&format!("url: http://h/\n{keys}"))
+        );
+        let program = good(&plan).program;
+        let head = shown(&program.requests[0].head, &[]);
+        (program.requests[0].http, head)
+    };
+    let (http, _) = of("", "");
+    assert_eq!(http.redirects, 10);
+    assert!(http.keeps_cookies && http.sends_cookies && http.decodes && http.keep_alive);
+    let (http, head) = of(
+        "max_redirects: 2, cookies: false, compression: false, keep_alive: false",
+        "",
+    );
+    assert_eq!(http.redirects, 2);
+    assert!(!http.keeps_cookies && !http.sends_cookies && !http.decodes && !http.keep_alive);
+    assert!(head.contains("\r\nconnection: close\r\n") && !head.contains("accept-encoding"));
+    assert_eq!(of("follow_redirects: false", "").0.redirects, 0);
+    assert_eq!(of("", "follow_redirects: false").0.redirects, 0);
+    let (http, head) = of(
+        "follow_redirects: false, headers: { cookie: a=b, accept-encoding: zstd }",
+        "follow_redirects: true",
+    );
+    assert_eq!(http.redirects, 10);
+    assert!(http.keeps_cookies && !http.sends_cookies);
+    assert_eq!(head.matches("accept-encoding").count(), 1);
+}
+
+#[test]
+fn hosts_lead_elsewhere() {
+    let plan = "defaults: { http: { hosts: { A.test: 127.0.0.1, 'a.test:81': '[::1]:9', b.test: 'c.test:7' } } }\n"
+        .to_owned()
+        + &plan_with_request("url: http://a.test/");
+    let program = good(&plan).program;
+    for (host, port, to) in [
+        ("a.test", 80, ("127.0.0.1", 80)),
+        ("a.test", 81, ("::1", 9)),
+        ("b.test", 443, ("c.test", 7)),
+        ("d.test", 80, ("d.test", 80)),
+    ] {
+        assert_eq!(program.route(host, port), to, "{host}:{port}");
+    }
+    assert_eq!(program.origins[0].authority, "a.test");
+    let bad = plan.replace("127.0.0.1", "'a b'");
+    assert_eq!(
+        support::errors(&bad),
+        ["1:38: defaults.http.hosts[\"A.test\"]: `a b` is not a host"]
     );
 }

@@ -200,7 +200,7 @@ fn a_flag_can_give_what_the_plan_leaves_out() {
                 duration: Some(Duration::MAX),
                 ..all.clone()
             },
-            "--duration: `18446744073709551615999999999ns` is longer than 366 days",
+            "--duration: `5124095576030431h15s999ms999us999ns` is longer than 366 days",
         ),
         (
             Options {
@@ -222,4 +222,152 @@ fn a_flag_can_give_what_the_plan_leaves_out() {
             [expected]
         );
     }
+}
+
+const TAGGED: &str = "\
+variables: { kind: nightly }
+scenarios:
+  a: { executor: constant-vus, vus: 1, duration: 1s, tags: { set: smoke, team: web }, flow: [ { request: { url: 'http://h/a' } } ] }
+  b: { executor: constant-arrival-rate, rate: 5, time_unit: 1m, duration: 1s, pre_allocated_vus: 1, tags: { set: '${vars.kind}' }, flow: [ { request: { url: 'http://h/b' } } ] }
+  c: { executor: shared-iterations, vus: 2, iterations: 9, flow: [ { request: { url: 'http://h/c' } } ] }
+";
+
+fn names(options: &Options) -> Vec<String> {
+    let compiled = with(TAGGED, options).unwrap();
+    let scenarios = compiled.program.scenarios.iter();
+    scenarios.map(|scenario| scenario.name.clone()).collect()
+}
+
+#[test]
+fn tags_choose_the_scenarios_that_run() {
+    let tags = |tags: &[&str], exclude: &[&str]| Options {
+        tags: tags.iter().map(ToString::to_string).collect(),
+        exclude_tags: exclude.iter().map(ToString::to_string).collect(),
+        ..options()
+    };
+    assert_eq!(names(&tags(&[], &[])), ["a", "b", "c"]);
+    assert_eq!(names(&tags(&["smoke"], &[])), ["a"]);
+    assert_eq!(names(&tags(&["smoke", "nightly"], &[])), ["a", "b"]);
+    assert_eq!(names(&tags(&["set=nightly"], &[])), ["b"]);
+    assert_eq!(names(&tags(&[], &["web"])), ["b", "c"]);
+    assert_eq!(names(&tags(&["smoke", "nightly"], &["web"])), ["b"]);
+    let failure = with(TAGGED, &tags(&["smok"], &[])).unwrap_err();
+    assert_eq!(
+        lines(&failure.diagnostics),
+        ["--tags: no scenario is left to run | there are `nightly`, `smoke`, `web`"]
+    );
+    let compiled = with(TAGGED, &tags(&["smoke", "smok"], &[])).unwrap();
+    assert_eq!(
+        lines(&compiled.warnings),
+        ["--tags: no scenario has the tag `smok` | did you mean `smoke`?"]
+    );
+    // What does not run is not in the plan that is printed, and counts in the fingerprint.
+    assert!(!compiled.effective_plan().contains("http://h/b"));
+    let whole = with(TAGGED, &options()).unwrap().program.plan_hash;
+    assert_ne!(compiled.program.plan_hash, whole);
+}
+
+#[test]
+fn iterations_and_rate_replace_what_the_executors_have() {
+    let options = Options {
+        iterations: Some(4),
+        rate: Some(250.0),
+        ..options()
+    };
+    let compiled = with(TAGGED, &options).unwrap();
+    let [_, b, c] = compiled.program.scenarios.as_slice() else {
+        panic!()
+    };
+    assert!(
+        matches!(&b.executor, Executor::ArrivalRate { start_rate, .. } if *start_rate == 250.0),
+        "{:?}",
+        b.executor
+    );
+    assert!(
+        matches!(c.executor, Executor::SharedIterations { iterations: 4, .. }),
+        "{:?}",
+        c.executor
+    );
+    let warnings = lines(&compiled.warnings);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings.iter().any(|w| w.starts_with(
+            "--rate: does nothing here: `a` is `constant-vus`, `c` is `shared-iterations`"
+        )),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_flag_that_applies_to_no_scenario_is_an_error() {
+    let plan = |executor: &str| {
+        format!(
+            "scenarios: {{ s: {{ {executor}, flow: [ {{ request: {{ url: 'http://h' }} }} ] }} }}"
+        )
+    };
+    let looping = plan("executor: constant-vus, vus: 1, duration: 1s");
+    let arrivals =
+        plan("executor: constant-arrival-rate, rate: 1, duration: 1s, pre_allocated_vus: 1");
+    let (some, none) = (Some(3), Option::<u32>::None);
+    for (plan, flag, options) in [
+        (
+            &looping,
+            "--iterations",
+            Options {
+                iterations: Some(3),
+                ..options()
+            },
+        ),
+        (
+            &looping,
+            "--rate",
+            Options {
+                rate: Some(3.0),
+                ..options()
+            },
+        ),
+        (
+            &arrivals,
+            "--vus",
+            Options {
+                vus: some,
+                ..options()
+            },
+        ),
+        (
+            &arrivals,
+            "--iterations",
+            Options {
+                vus: none,
+                iterations: Some(1),
+                ..options()
+            },
+        ),
+    ] {
+        let failure = with(plan, &options).unwrap_err();
+        let found = lines(&failure.diagnostics);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].starts_with(&format!(
+                "{flag}: no scenario has anything for it to replace: `s` is `"
+            )),
+            "{found:?}"
+        );
+        assert!(found[0].contains("| it replaces `"), "{found:?}");
+    }
+}
+
+#[test]
+fn the_effective_plan_is_the_same_plan() {
+    let options = Options {
+        vus: Some(7),
+        duration: Some(Duration::from_millis(90_500)),
+        ..env("staging")
+    };
+    let compiled = with(&without_broken(), &options).unwrap();
+    let printed = compiled.effective_plan();
+    assert!(printed.contains("duration: 1m30s500ms"), "{printed}");
+    let again = with(&printed, &support::options()).unwrap();
+    assert_eq!(again.program.plan_hash, compiled.program.plan_hash);
+    assert_eq!(again.effective_plan(), printed);
 }

@@ -23,15 +23,9 @@ fn urls_must_lead_somewhere_known() {
             ],
         ),
         (
-            "url: https://h/",
-            &[
-                "10:16: scenarios.s.flow[0].request.url: `https://` is not available in this version | use `http://`, or put something in front of the target that ends TLS",
-            ],
-        ),
-        (
             "url: ws://h/",
             &[
-                "10:16: scenarios.s.flow[0].request.url: `ws://` is not available in this version | only `http://` is",
+                "10:16: scenarios.s.flow[0].request.url: `ws://` is not available in this version | `http://` and `https://` are",
             ],
         ),
         (
@@ -104,8 +98,8 @@ fn urls_must_lead_somewhere_known() {
             "1:31: defaults.http.base_url: the base URL `h/x` does not begin with `http://` | write `http://h/x`",
         ),
         (
-            "https://h",
-            "1:31: defaults.http.base_url: `https://` is not available in this version | use `http://`, or put something in front of the target that ends TLS",
+            "ftp://h",
+            "1:31: defaults.http.base_url: `ftp://` is not available in this version | `http://` and `https://` are",
         ),
         (
             "'http://h/?a'",

@@ -8,7 +8,6 @@ use loadr_config::Program;
 
 use crate::control::{Control, StopReason};
 use crate::metrics::{Record, Series, Trend, Values, for_each_series};
-use crate::shard::vus;
 use crate::thresholds;
 
 /// What a shard has measured since its last one.
@@ -273,7 +272,7 @@ impl Aggregate {
         self.program
             .scenarios
             .iter()
-            .map(|s| vus(&s.executor))
+            .map(|s| s.executor.vus_max())
             .fold(0, u32::saturating_add)
     }
 

@@ -99,7 +99,8 @@ impl Control {
             .push(waker);
     }
 
-    fn changed(&self) {
+    /// Has every shard look at what has changed.
+    pub(crate) fn changed(&self) {
         self.0.changes.fetch_add(1, Ordering::AcqRel);
         for waker in self
             .0

@@ -12,6 +12,8 @@ pub enum ErrorKind {
     ConnectFailed,
     /// The machine has no descriptor, port or memory left for a connection.
     NoResources,
+    /// The TLS connection could not be made, or broke.
+    Tls,
     /// The peer reset the connection.
     Reset,
     /// The peer closed the connection before the response was whole.
@@ -24,6 +26,10 @@ pub enum ErrorKind {
     HeaderLimit,
     /// The response's body is larger than the limits allow.
     BodyLimit,
+    /// The response's body is not what its `Content-Encoding` says.
+    Decode,
+    /// A redirect cannot be followed, or too many were.
+    Redirect,
     /// The request needs a variable that is not set.
     UnsetVariable,
     /// A variable's value cannot stand in a header field.
@@ -51,12 +57,15 @@ impl ErrorKind {
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
             Self::NoResources => "no_resources",
+            Self::Tls => "tls",
             Self::Reset => "reset",
             Self::Closed => "closed",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
             Self::HeaderLimit => "header_limit",
             Self::BodyLimit => "body_limit",
+            Self::Decode => "decode",
+            Self::Redirect => "redirect",
             Self::UnsetVariable => "unset_variable",
             Self::InvalidHeader => "invalid_header",
             Self::Extract => "extract",

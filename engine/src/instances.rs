@@ -7,7 +7,6 @@ use loadr_config::{
 use loadr_plugin_host::{Instance, Limits, Plugin, Turnover};
 
 use crate::plugins::LoadedPlugins;
-use crate::shard::vus;
 
 /// One owner's instances, by [`PluginId`]; none of a plugin that belongs to somebody else.
 pub(crate) type Instances = Box<[Option<Instance>]>;
@@ -41,7 +40,7 @@ impl Fleet {
                     let users = program.scenarios.iter().zip(&used);
                     let users = users
                         .filter(|(_, used)| used[index])
-                        .map(|(s, _)| u64::from(vus(&s.executor)));
+                        .map(|(s, _)| u64::from(s.executor.vus_max()));
                     Some((users.sum(), Turnover::Run, "or fewer virtual users"))
                 }
                 InstancePer::Call => Some((shards as u64, Turnover::Call, "or fewer cores")),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use loadr_config::{Diagnostic, Location, Origin, Program};
 use loadr_ring::{Ring, Settings};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustls::ClientConfig;
 
-use crate::shard::vus;
+use crate::tls::client_config;
 
 /// How long a target may take to accept the first connection.
 const REACH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,9 +41,15 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
     let users: u64 = program
         .scenarios
         .iter()
-        .map(|s| u64::from(vus(&s.executor)))
+        .map(|s| u64::from(s.executor.vus_max()))
         .sum();
-    let connections = (users * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
+    // Each branch of a parallel step has connections of its own.
+    let lanes: u64 = program
+        .scenarios
+        .iter()
+        .map(|s| u64::from(s.executor.vus_max()) * u64::from(s.lanes))
+        .sum();
+    let connections = (lanes * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
     let table = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX)).sockets;
     let sockets = u64::from(table).max(FILES_OF_PROCESS + FILES_OF_SHARD * shards as u64);
     let (files, hard) = getrlimit(Resource::RLIMIT_NOFILE)
@@ -62,6 +69,25 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
         .map_err(|error| error.to_string())
 }
 
+/// What TLS connections need, when the plan has any.
+///
+/// # Errors
+/// A setting or file that cannot be used, where the plan has it.
+pub(crate) fn tls(program: &Program) -> Result<Option<Arc<ClientConfig>>, Vec<Diagnostic>> {
+    if !program.origins.iter().any(|origin| origin.tls) {
+        return Ok(None);
+    }
+    let settings = &program.tls;
+    match client_config(settings) {
+        Ok(config) => Ok(Some(Arc::new(config))),
+        Err(message) => Err(vec![diagnostic(
+            &settings.location,
+            message,
+            "see `defaults.http.tls`",
+        )]),
+    }
+}
+
 /// The address of every origin, each tried once.
 ///
 /// # Errors
@@ -70,7 +96,7 @@ pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagno
     let mut addresses = Vec::new();
     let mut problems = Vec::new();
     for origin in &program.origins {
-        match reach(origin) {
+        match reach(origin, program) {
             Ok(address) => addresses.push(address),
             Err((message, help)) => problems.push(diagnostic(&origin.location, message, help)),
         }
@@ -82,8 +108,9 @@ pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagno
     }
 }
 
-fn reach(origin: &Origin) -> Result<SocketAddr, (String, &'static str)> {
-    let candidates = (origin.host.as_str(), origin.port)
+fn reach(origin: &Origin, program: &Program) -> Result<SocketAddr, (String, &'static str)> {
+    let candidates = program
+        .route(&origin.host, origin.port)
         .to_socket_addrs()
         .map_err(|error| {
             (

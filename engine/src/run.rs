@@ -11,9 +11,11 @@ use crate::aggregate::{Aggregate, Progress};
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
 use crate::instances::Fleet;
+use crate::leases::leases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
+use crate::rendezvous::Places;
 use crate::shard::{self, ShardSpec};
 use crate::thresholds::{self, ThresholdResult};
 
@@ -24,6 +26,8 @@ pub struct RunSpec {
     pub cores: Vec<usize>,
     /// The seed of every random choice.
     pub seed: u64,
+    /// Whether it is a failure of the run when the generator may have been the bottleneck.
+    pub is_strict: bool,
 }
 
 /// Why a run could not begin, or broke off.
@@ -41,6 +45,10 @@ pub struct Outcome {
     pub program: Arc<Program>,
     /// The shards' processors.
     pub cores: Vec<usize>,
+    /// See [`RunSpec`].
+    pub seed: u64,
+    /// See [`RunSpec`].
+    pub is_strict: bool,
     pub(crate) aggregate: Aggregate,
     /// In the plan's order.
     pub thresholds: Vec<ThresholdResult>,
@@ -66,8 +74,11 @@ pub fn run(
     let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
+    let tls = preflight::tls(&program).map_err(RunError::Plan)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
     let line = Arc::new(StartLine::new(spec.cores.len()));
+    let leases = leases(&program, spec.cores.len() as u32);
+    let places = Arc::new(Places::new(&program, spec.cores.len()));
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
@@ -82,8 +93,11 @@ pub fn run(
             plugins: Arc::clone(plugins),
             fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
+            tls: tls.clone(),
             control: control.clone(),
-            seed: spec.seed.wrapping_add(index as u64),
+            seed: spec.seed,
+            leases: Arc::clone(&leases),
+            places: Arc::clone(&places),
             handovers: handovers.clone(),
             empty,
             start: StartLine::place(&line, control),
@@ -124,6 +138,8 @@ pub fn run(
     Ok(Outcome {
         program,
         cores: spec.cores.clone(),
+        seed: spec.seed,
+        is_strict: spec.is_strict,
         aggregate,
         thresholds,
         stopped: control.reason(),

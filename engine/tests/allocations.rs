@@ -22,14 +22,29 @@ const LONG: u64 = 12_000;
 
 /// Once a second, and as a histogram grows, something is allocated.
 const NOTHING: f64 = 0.01;
+/// The same where a second has fewer requests, because their rate is given.
+const NOTHING_AT_A_RATE: f64 = 0.03;
+
+/// So many iterations of each virtual user.
+fn closed(iterations: u64) -> String {
+    format!("executor: per-vu-iterations\n    vus: {VUS}\n    iterations: {iterations}")
+}
+
+/// As many iterations as `closed` has, or fewer when the machine is busy: what no user is free for is dropped.
+fn open(iterations: u64) -> String {
+    let millis = iterations * VUS / 16;
+    format!(
+        "executor: constant-arrival-rate\n    rate: 16000\n    duration: {millis}ms\n    pre_allocated_vus: {VUS}"
+    )
+}
 
 /// Allocations and requests of a run, the whole process counted.
-fn run(base_url: &str, flow: &str, iterations: u64) -> (f64, f64) {
+fn run(base_url: &str, flow: &str, executor: &str) -> (f64, f64) {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
     let text = format!(
         "defaults: {{ http: {{ base_url: \"{base_url}\" }} }}\n\
          plugins:\n  - {{ name: order-id, path: \"{0}/order-id\" }}\n  - {{ name: order-check, path: \"{0}/order-check\" }}\n\
-         scenarios:\n  s:\n    executor: per-vu-iterations\n    vus: {VUS}\n    iterations: {iterations}\n    flow:\n{flow}",
+         scenarios:\n  s:\n    {executor}\n    flow:\n{flow}",
         plugins.display()
     );
     let compiled =
@@ -51,7 +66,11 @@ fn run(base_url: &str, flow: &str, iterations: u64) -> (f64, f64) {
     let outcome = loadr_engine::run(
         program,
         &plugins,
-        &RunSpec { cores, seed: 1 },
+        &RunSpec {
+            cores,
+            seed: 1,
+            is_strict: false,
+        },
         &control,
         |_| (),
     )
@@ -77,11 +96,19 @@ fn the_steady_state_allocates_nothing() {
     let flows = [
         (
             "static",
+            closed as fn(u64) -> String,
             NOTHING,
             "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
         ),
         (
+            "static, in the open model",
+            open,
+            NOTHING_AT_A_RATE,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
+        ),
+        (
             "templated and extracting",
+            closed,
             NOTHING,
             r#"
       - request: { url: /order, extract: [{ type: regex, name: id, expression: "id=(ORDER-[0-9]+);" }, { type: boundary, name: id2, left: "id=", right: ";" }] }
@@ -90,6 +117,7 @@ fn the_steady_state_allocates_nothing() {
         ),
         (
             "calling plugins",
+            closed,
             NOTHING,
             r#"
       - request: { url: /order, extract: [{ type: plugin, name: id, plugin: order-id }] }
@@ -97,13 +125,13 @@ fn the_steady_state_allocates_nothing() {
 "#,
         ),
     ];
-    for (name, most, flow) in flows {
+    for (name, executor, most, flow) in flows {
         let target = Target::start(&Settings::loopback()).unwrap();
         let base_url = format!("http://{}", target.address());
         // What is loaded and grown once is paid before.
-        run(&base_url, flow, SHORT);
-        let (short, fewer) = run(&base_url, flow, SHORT);
-        let (long, more) = run(&base_url, flow, LONG);
+        run(&base_url, flow, &executor(SHORT));
+        let (short, fewer) = run(&base_url, flow, &executor(SHORT));
+        let (long, more) = run(&base_url, flow, &executor(LONG));
         let each = (long - short) / (more - fewer);
         println!(
             "{name}: {each:.5} allocations a request ({short} in {fewer}, {long} in {more} requests)"

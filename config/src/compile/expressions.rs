@@ -173,22 +173,23 @@ fn add<T>(expressions: &mut Expressions<T>, text: &Text, compiled: Option<T>) ->
 /// How deep brackets are nested outside of quotes.
 fn depth(expression: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    let mut quote = None;
     let mut bytes = expression.bytes();
     while let Some(byte) = bytes.next() {
-        match (quote, byte) {
-            (Some(_), b'\\') => {
-                bytes.next();
+        match byte {
+            b'\'' | b'"' | b'`' => {
+                // To the end of the text.
+                while let Some(inner) = bytes.next().filter(|inner| *inner != byte) {
+                    if inner == b'\\' {
+                        bytes.next();
+                    }
+                }
             }
-            (Some(open), _) if open == byte => quote = None,
-            (Some(_), _) => {}
-            (None, b'\'' | b'"' | b'`') => quote = Some(byte),
-            (None, b'(' | b'[' | b'{') => {
+            b'(' | b'[' | b'{' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            (None, b')' | b']' | b'}') => depth = depth.saturating_sub(1),
-            (None, _) => {}
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
         }
     }
     deepest
@@ -223,20 +224,17 @@ fn check_xpath(path: &str) -> Result<(), Wrong> {
 /// The first namespace prefix in an XPath, outside of quotes: a name with a single colon after it.
 fn prefix(path: &str) -> Option<&str> {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let mut quote = None;
-    for (at, c) in path.char_indices() {
-        match quote {
-            Some(open) if open == c => quote = None,
-            Some(_) => {}
-            None if matches!(c, '\'' | '"') => quote = Some(c),
-            None if c == ':' => {
-                let (before, after) = (path.get(..at)?, path.get(at + 1..)?);
-                let name = before.trim_end_matches(is_name).len();
-                if !after.starts_with(':') && !before.ends_with(':') {
-                    return before.get(name..).filter(|name| !name.is_empty());
-                }
+    let mut chars = path.char_indices();
+    while let Some((at, c)) = chars.next() {
+        if matches!(c, '\'' | '"') {
+            chars.find(|(_, inner)| *inner == c);
+        }
+        if c == ':' {
+            let (before, after) = (path.get(..at)?, path.get(at + 1..)?);
+            let name = before.get(before.trim_end_matches(is_name).len()..)?;
+            if !name.is_empty() && !after.starts_with(':') {
+                return Some(name);
             }
-            None => {}
         }
     }
     None

@@ -1,11 +1,63 @@
 //! The steps of a flow: names become variables, groups become tags of their requests.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use super::builder::Builder;
 use super::request::Defaults;
 use super::{Compiler, MAX_TEMPLATE_BYTES, index};
 use crate::diagnostic::shown;
-use crate::plan::{Items as PlanItems, Pair, Step as PlanStep, Text, Think};
-use crate::program::{Escape, Items, Pause, RequestId, ScenarioId, Step, Template, VarId};
+use crate::plan::{Items as PlanItems, Pair, Rendezvous, Step as PlanStep, Text, Think};
+use crate::program::{
+    Escape, Items, Pause, RendezvousId, RequestId, ScenarioId, Step, Template, VarId,
+};
+
+/// The most branches of a parallel step.
+const MAX_BRANCHES: usize = 64;
+/// The default of `rendezvous.timeout`.
+const RENDEZVOUS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many of these steps can run at once.
+pub(super) fn lanes(steps: &[Step]) -> u64 {
+    let most = |lists: &mut dyn Iterator<Item = &[Step]>| lists.map(lanes).max().unwrap_or(1);
+    let of = |step: &Step| match step {
+        Step::Request(_) | Step::Think(_) | Step::Rendezvous { .. } => 1,
+        Step::Repeat { steps, .. }
+        | Step::During { steps, .. }
+        | Step::ForEach { steps, .. }
+        | Step::Retry { steps, .. } => lanes(steps),
+        Step::Random { choices, .. } => most(&mut choices.iter().map(|(_, steps)| &steps[..])),
+        Step::Switch { cases, default, .. } => {
+            let cases = cases.iter().map(|(_, steps)| &steps[..]);
+            most(&mut cases.chain([&default[..]]))
+        }
+        // What begins them keeps its own connections meanwhile.
+        Step::Parallel { branches } => branches
+            .iter()
+            .fold(1, |sum, steps| lanes(steps).saturating_add(sum)),
+    };
+    steps.iter().map(of).max().unwrap_or(1)
+}
+
+/// The meeting places in these steps.
+pub(super) fn meetings(steps: &[Step], out: &mut BTreeSet<RendezvousId>) {
+    for step in steps {
+        match step {
+            Step::Request(_) | Step::Think(_) => {}
+            Step::Rendezvous { id, .. } => drop(out.insert(*id)),
+            Step::Repeat { steps, .. }
+            | Step::During { steps, .. }
+            | Step::ForEach { steps, .. }
+            | Step::Retry { steps, .. } => meetings(steps, out),
+            Step::Random { choices, .. } => choices.iter().for_each(|(_, s)| meetings(s, out)),
+            Step::Switch { cases, default, .. } => {
+                cases.iter().for_each(|(_, s)| meetings(s, out));
+                meetings(default, out);
+            }
+            Step::Parallel { branches } => branches.iter().for_each(|s| meetings(s, out)),
+        }
+    }
+}
 
 /// What holds for every step of a scenario.
 pub(super) struct Context<'c> {
@@ -135,6 +187,28 @@ impl<'a> Compiler<'a> {
                     default,
                 }));
             }
+            PlanStep::Parallel { branches, at } => {
+                let branches: Vec<_> = branches
+                    .iter()
+                    .map(|steps| self.steps(steps, context))
+                    .collect();
+                if branches.len() > MAX_BRANCHES {
+                    let message = format!(
+                        "{} branches at once; there may be {MAX_BRANCHES}",
+                        branches.len()
+                    );
+                    let help = "`foreach` does the same for many values, one after the other";
+                    self.report.error(at, message, Some(help.to_owned()));
+                }
+                out.push(Step::Parallel { branches });
+            }
+            PlanStep::Rendezvous(rendezvous) => {
+                let id = self.rendezvous(rendezvous);
+                out.extend(id.map(|id| Step::Rendezvous {
+                    id,
+                    timeout: rendezvous.timeout.unwrap_or(RENDEZVOUS_TIMEOUT),
+                }));
+            }
             PlanStep::Retry {
                 times,
                 backoff,
@@ -148,6 +222,36 @@ impl<'a> Compiler<'a> {
                 });
             }
         }
+    }
+
+    /// The meeting place of this name.
+    fn rendezvous(&mut self, of: &Rendezvous) -> Option<RendezvousId> {
+        let known = self
+            .rendezvous
+            .iter()
+            .position(|(known, _)| known.name == of.name.text);
+        if let Some(at) = known {
+            let (known, first) = &self.rendezvous[at];
+            if known.users != of.users {
+                let message = format!(
+                    "the rendezvous `{}` has {} users here and {} at line {}",
+                    shown(&of.name.text),
+                    of.users,
+                    known.users,
+                    first.pos.line
+                );
+                let help = "steps of one name are one meeting place; give this one another name, or as many users";
+                self.report
+                    .error(&of.name.at, message, Some(help.to_owned()));
+                return None;
+            }
+            return index(at).map(RendezvousId);
+        }
+        let id = index(self.rendezvous.len()).map(RendezvousId)?;
+        let (name, users) = (of.name.text.clone(), of.users);
+        let place = crate::program::Rendezvous { name, users };
+        self.rendezvous.push((place, of.name.at.clone()));
+        Some(id)
     }
 
     /// A pause, if it makes sense.

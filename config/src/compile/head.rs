@@ -6,7 +6,7 @@ use super::builder::{Builder, Fragment};
 use crate::diagnostic::shown;
 use crate::escape::{header_value_error, is_token};
 use crate::plan::Pair;
-use crate::program::{Escape, Piece, Template};
+use crate::program::{Escape, Http, Piece, Template};
 
 /// Header fields, names in lower case, each once.
 pub(super) type Headers = Vec<(String, Vec<Fragment>)>;
@@ -16,6 +16,9 @@ const MAX_HEADERS: usize = 1000;
 
 /// What this program says it is.
 const USER_AGENT: &str = concat!("loadr-fast/", env!("CARGO_PKG_VERSION"));
+
+/// The codings that are asked for.
+const CODINGS: &str = "gzip, deflate, br";
 
 /// What a request's content needs in its head.
 pub(super) struct Content<'a> {
@@ -95,6 +98,7 @@ pub(super) fn finish(
     authority: &str,
     headers: &Headers,
     content: &Content<'_>,
+    http: &Http,
 ) -> Template {
     let set = |name: &str| headers.iter().find(|(known, _)| known == name);
     head.bytes(b" HTTP/1.1\r\nhost: ");
@@ -108,6 +112,12 @@ pub(super) fn finish(
         if set(name).is_none() {
             line(&mut head, name, default);
         }
+    }
+    if http.decodes && set("accept-encoding").is_none() {
+        line(&mut head, "accept-encoding", CODINGS);
+    }
+    if !http.keep_alive && set("connection").is_none() {
+        line(&mut head, "connection", "close");
     }
     for (name, value) in headers.iter().filter(|(name, _)| name != "host") {
         head.bytes(name.as_bytes());

@@ -6,12 +6,12 @@ use super::builder::Builder;
 use super::flow::Context;
 use super::head::{Content, Headers, finish, overlay};
 use super::target::Base;
-use super::{Compiler, REQUEST_TIMEOUT};
+use super::{Compiler, MAX_REDIRECTS, REQUEST_TIMEOUT};
 use crate::diagnostic::shown;
 use crate::escape::is_token;
 use crate::node::At;
 use crate::plan::{Request as PlanRequest, Text};
-use crate::program::{Condition, Request};
+use crate::program::{Condition, Http, Request};
 
 /// What holds for every request of a scenario.
 pub(super) struct Defaults {
@@ -67,12 +67,25 @@ impl<'a> Compiler<'a> {
         };
         let authority = self.origins.get(origin.at())?.authority.clone();
         let expects_content = matches!(method.as_str(), "POST" | "PUT" | "PATCH");
+        let plan = &self.plan.http;
+        let follows = request.follow_redirects.or(plan.follow_redirects);
+        let cookies = plan.cookies.unwrap_or(true);
+        let http = Http {
+            redirects: match follows {
+                Some(false) => 0,
+                _ => plan.max_redirects.unwrap_or(MAX_REDIRECTS),
+            },
+            keeps_cookies: cookies,
+            sends_cookies: cookies && !headers.iter().any(|(name, _)| name == "cookie"),
+            decodes: plan.compression.unwrap_or(true),
+            keep_alive: plan.keep_alive.unwrap_or(true),
+        };
         let content = Content {
             body: body.as_ref(),
             content_type,
             expects_content,
         };
-        let head = finish(head, &authority, &headers, &content);
+        let head = finish(head, &authority, &headers, &content, &http);
         let conditions = || {
             asserts
                 .iter()
@@ -81,6 +94,8 @@ impl<'a> Compiler<'a> {
         };
         let reads_body = extracts.iter().any(|extract| extract.source.reads_body())
             || conditions().any(Condition::reads_body);
+        let measures_body =
+            conditions().any(|condition| matches!(condition, Condition::Size { .. }));
         let reads_headers = extracts
             .iter()
             .any(|extract| extract.source.reads_headers())
@@ -96,10 +111,12 @@ impl<'a> Compiler<'a> {
             // A body without bytes is no body; `content-length: 0` is in the head.
             body: body.filter(|body| !body.pieces.is_empty()),
             timeout: request.timeout.unwrap_or(defaults.timeout),
+            http,
             extracts,
             asserts,
             checks,
             reads_body,
+            measures_body,
             reads_headers,
             location: request.at.location(),
         })

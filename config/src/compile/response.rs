@@ -99,8 +99,8 @@ impl Compiler<'_> {
                 "a chain needs a source".to_owned(),
                 "there are `jmespath`, `jsonpath`, `regex`, `header`, `css`, `xpath`, and `left` with `right`",
             ),
-            ["left"] | ["right"] => (
-                format!("`{}` alone is no source", keys[0]),
+            [one @ ("left" | "right")] => (
+                format!("`{one}` alone is no source"),
                 "`left` and `right` say what stands around the value",
             ),
             _ => {

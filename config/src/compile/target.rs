@@ -85,6 +85,7 @@ impl Compiler<'_> {
         }
         let id = OriginId(super::index(self.origins.len())?);
         self.origins.push(Origin {
+            tls: authority.tls,
             host: authority.host.clone(),
             port: authority.port,
             authority: authority.text.clone(),
@@ -123,7 +124,7 @@ fn base(url: &str) -> Result<(Authority, String), Wrong> {
             Some(help),
         ));
     };
-    check_scheme(scheme)?;
+    let tls = check_scheme(scheme)?;
     if rest.contains(['?', '#']) {
         let help = "put them into `url` or `params`".to_owned();
         return Err((
@@ -132,7 +133,7 @@ fn base(url: &str) -> Result<(Authority, String), Wrong> {
         ));
     }
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    Ok((authority(host)?, path.to_owned()))
+    Ok((authority(host, tls)?, path.to_owned()))
 }
 
 /// `Ok(None)`: relative to a base that is wrong itself.
@@ -157,7 +158,7 @@ fn split(mut fragments: Vec<Fragment>, base: &Base) -> Result<Option<Target>, Wr
     }
     let open_ended = fragments.len() > 1;
     if let Some((scheme, rest)) = scheme(&first) {
-        check_scheme(scheme)?;
+        let tls = check_scheme(scheme)?;
         let end = rest.find(['/', '?', '#']);
         if end.is_none() && open_ended {
             let message = "the URL's host depends on what is known only in the run".to_owned();
@@ -165,7 +166,7 @@ fn split(mut fragments: Vec<Fragment>, base: &Base) -> Result<Option<Target>, Wr
             return Err((message, Some(help.to_owned())));
         }
         let (host, path) = rest.split_at(end.unwrap_or(rest.len()));
-        let authority = authority(host)?;
+        let authority = authority(host, tls)?;
         return Ok(Some(target(authority, "", path, fragments)));
     }
     check_relative(&first, open_ended)?;

@@ -116,7 +116,8 @@ static HTTP: Table = Table {
     groups: &[HTTP_KEYS],
 };
 
-pub(super) const NO_REDIRECTS: &str = "redirects are not followed in this version: write `follow_redirects: false`, and a request for each hop";
+/// The most that `max_redirects` may be.
+const MAX_REDIRECTS: u64 = 100;
 
 const HTTP_KEYS: &[Key] = &[
     key(
@@ -134,17 +135,15 @@ const HTTP_KEYS: &[Key] = &[
         POSITIVE,
         "From a request's start to the last byte of its response; 30s",
     ),
-    only(
+    key(
         "follow_redirects",
         Kind::Flag,
-        &["false"],
-        NO_REDIRECTS,
-        "Whether redirects are followed",
+        "Whether redirects are followed; true",
     ),
-    not_yet(
+    key(
         "max_redirects",
-        NO_REDIRECTS,
-        "The most redirects that are followed",
+        Kind::Count(0, MAX_REDIRECTS),
+        "The most redirects that a request follows; 10",
     ),
     only(
         "version",
@@ -153,31 +152,25 @@ const HTTP_KEYS: &[Key] = &[
         "this version speaks HTTP/1.1: write `http1`",
         "The HTTP version",
     ),
-    only(
+    key(
         "compression",
         Kind::Flag,
-        &["false"],
-        "responses are not decompressed in this version: write `compression: false`",
-        "Whether compressed responses are asked for and decoded",
+        "Whether compressed responses are asked for and decoded; true",
     ),
-    only(
+    key(
         "keep_alive",
         Kind::Flag,
-        &["true"],
-        "connections are always kept in this version; the header `Connection: close` has the server close each",
-        "Whether connections are used again",
+        "Whether connections are used again; true",
     ),
     not_yet(
         "proxy",
         "requests go straight to the target",
         "A proxy to send through",
     ),
-    only(
+    key(
         "cookies",
         Kind::Flag,
-        &["false"],
-        "there is no cookie jar in this version: write `cookies: false`, take `Set-Cookie` with `extract: { type: header }` and send a `Cookie` header",
-        "Whether each virtual user keeps cookies",
+        "Whether each virtual user keeps cookies (RFC 6265); true",
     ),
     only(
         "cache",
@@ -186,12 +179,10 @@ const HTTP_KEYS: &[Key] = &[
         "there is no cache in this version: write `cache: false`",
         "Whether each virtual user caches like a browser",
     ),
-    only(
+    key(
         "discard_response_bodies",
         Kind::Flag,
-        &["false"],
-        "bodies that nothing reads are dropped as they arrive anyway: leave it out",
-        "Whether bodies are dropped",
+        "Whether bodies are dropped; those that nothing in their step reads always are, and those that something reads never",
     ),
     only(
         "tracing",
@@ -200,17 +191,54 @@ const HTTP_KEYS: &[Key] = &[
         "write a `traceparent` header",
         "Whether requests carry a fresh `traceparent`",
     ),
-    not_yet(
+    key(
         "hosts",
-        "put the address in the URL and the name in a `Host` header",
-        "Addresses of hosts",
+        Kind::Map(&Kind::Text),
+        "Where a `host` or `host:port` is reached: an address with an optional port; `Host` and SNI stay",
     ),
-    not_yet(
-        "tls",
-        "only `http://` is available in this version",
-        "TLS settings",
+    key("tls", Kind::Table(&TLS), "TLS settings"),
+];
+
+static TLS: Table = Table {
+    what: "`tls`",
+    groups: &[TLS_KEYS],
+};
+
+const TLS_KEYS: &[Key] = &[
+    key(
+        "insecure_skip_verify",
+        Kind::Flag,
+        "Whether any certificate is taken",
+    ),
+    key(
+        "ca_file",
+        Kind::Name,
+        "The roots to trust, in PEM form; the system's when absent",
+    ),
+    key(
+        "cert_file",
+        Kind::Name,
+        "The client's certificate, in PEM form",
+    ),
+    key("key_file", Kind::Name, "Its private key, in PEM form"),
+    key(
+        "server_name",
+        Kind::Name,
+        "What servers must be, and SNI says; the URL's host when absent",
+    ),
+    key(
+        "min_version",
+        Kind::Word(TLS_VERSIONS),
+        "The oldest version to speak; 1.2",
+    ),
+    key(
+        "max_version",
+        Kind::Word(TLS_VERSIONS),
+        "The newest version to speak; 1.3",
     ),
 ];
+
+const TLS_VERSIONS: &[Choice] = &[word("1.2"), word("1.3")];
 
 const VERSIONS: &[Choice] = &[
     word("auto"),

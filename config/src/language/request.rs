@@ -1,6 +1,6 @@
 //! The tables of requests and their bodies.
 
-use super::plan::{NO_REDIRECTS, POSITIVE};
+use super::plan::POSITIVE;
 use super::response::{A_ASSERT, A_EXTRACT};
 use super::{Key, Kind, Table, key, not_yet, only, required};
 
@@ -40,12 +40,10 @@ const REQUEST_KEYS: &[Key] = &[
         POSITIVE,
         "From its start to the last byte of its response",
     ),
-    only(
+    key(
         "follow_redirects",
         Kind::Flag,
-        &["false"],
-        NO_REDIRECTS,
-        "Whether redirects are followed",
+        "Whether its redirects are followed",
     ),
     key("tags", Kind::Map(&Kind::Template), "Tags on its samples"),
     key(

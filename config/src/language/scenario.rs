@@ -1,5 +1,8 @@
 //! The tables of scenarios and the steps of their flows.
 
+use std::time::Duration;
+
+use super::check::listed;
 use super::plan::{ANY_DURATION, NO_SCRIPT, POSITIVE};
 use super::request::REQUEST;
 use super::{Key, Kind, Status, Table, Union, Variant, key, not_yet, required, word};
@@ -9,6 +12,13 @@ const MAX_VUS: u64 = 10_000_000;
 /// Keeps `vus` times `iterations` in 64 bits.
 const MAX_ITERATIONS: u64 = 1_000_000_000_000;
 
+/// The most iterations per second that a plan can ask for: one every 10 ns.
+pub(crate) const MAX_RATE: f64 = 1e8;
+/// The least: one in a century and a half. Below it a number is more likely a slip.
+const MIN_RATE: f64 = 1e-6;
+/// What `time_unit` can be.
+const TIME_UNIT: Kind = Kind::Duration(Duration::from_millis(1), Duration::from_secs(86_400));
+
 /// A scenario: its keys depend on the executor.
 pub(super) static SCENARIO: Union = Union {
     what: "a scenario",
@@ -16,33 +26,23 @@ pub(super) static SCENARIO: Union = Union {
     lenient: true,
     variants: &[
         variant("constant-vus", &CONSTANT_VUS, Status::Ready),
+        variant("ramping-vus", &RAMPING_VUS, Status::Ready),
         variant("per-vu-iterations", &PER_VU_ITERATIONS, Status::Ready),
-        variant("ramping-vus", &OTHER_EXECUTOR, Status::NotYet(NO_EXECUTOR)),
-        variant(
-            "shared-iterations",
-            &OTHER_EXECUTOR,
-            Status::NotYet("`per-vu-iterations` gives each virtual user its own"),
-        ),
+        variant("shared-iterations", &SHARED_ITERATIONS, Status::Ready),
         variant(
             "constant-arrival-rate",
-            &OTHER_EXECUTOR,
-            Status::NotYet(NO_EXECUTOR),
+            &CONSTANT_ARRIVAL_RATE,
+            Status::Ready,
         ),
-        variant(
-            "ramping-arrival-rate",
-            &OTHER_EXECUTOR,
-            Status::NotYet(NO_EXECUTOR),
-        ),
+        variant("ramping-arrival-rate", &RAMPING_ARRIVAL_RATE, Status::Ready),
         variant(
             "externally-controlled",
             &OTHER_EXECUTOR,
-            Status::NotYet(NO_EXECUTOR),
+            Status::NotYet("`ramping-vus` changes the load by a schedule"),
         ),
     ],
     forms: &[],
 };
-
-const NO_EXECUTOR: &str = "there are `constant-vus` and `per-vu-iterations`";
 
 const fn variant(name: &'static str, table: &'static Table, status: Status) -> Variant {
     Variant {
@@ -53,13 +53,41 @@ const fn variant(name: &'static str, table: &'static Table, status: Status) -> V
 }
 
 const VUS: Key = required("vus", Kind::Count(1, MAX_VUS), "How many virtual users");
+const MAX_DURATION: Key = key(
+    "max_duration",
+    POSITIVE,
+    "When no new iteration starts any more; 10m",
+);
 
 static CONSTANT_VUS: Table = Table {
     what: "a `constant-vus` scenario",
     groups: &[
         &[VUS, required("duration", POSITIVE, "How long they loop")],
         SCENARIO_KEYS,
-        NOT_YET_KEYS,
+    ],
+};
+
+static RAMPING_VUS: Table = Table {
+    what: "a `ramping-vus` scenario",
+    groups: &[
+        &[
+            key(
+                "start_vus",
+                Kind::Count(0, MAX_VUS),
+                "How many virtual users there are at the start; 0",
+            ),
+            required(
+                "stages",
+                Kind::Some(&Kind::Table(&USER_STAGE)),
+                "To how many virtual users it goes, and how long that takes",
+            ),
+            key(
+                "graceful_ramp_down",
+                ANY_DURATION,
+                "What the iteration of a virtual user that goes away gets; 30s",
+            ),
+        ],
+        SCENARIO_KEYS,
     ],
 };
 
@@ -73,15 +101,107 @@ static PER_VU_ITERATIONS: Table = Table {
                 Kind::Count(1, MAX_ITERATIONS),
                 "How often each virtual user runs the flow",
             ),
-            key(
-                "max_duration",
-                POSITIVE,
-                "When no new iteration starts any more; 10m",
-            ),
+            MAX_DURATION,
         ],
         SCENARIO_KEYS,
-        NOT_YET_KEYS,
     ],
+};
+
+static SHARED_ITERATIONS: Table = Table {
+    what: "a `shared-iterations` scenario",
+    groups: &[
+        &[
+            VUS,
+            required(
+                "iterations",
+                Kind::Count(1, MAX_ITERATIONS),
+                "How often the flow is run by all virtual users together",
+            ),
+            MAX_DURATION,
+        ],
+        SCENARIO_KEYS,
+    ],
+};
+
+static CONSTANT_ARRIVAL_RATE: Table = Table {
+    what: "a `constant-arrival-rate` scenario",
+    groups: &[
+        &[
+            required(
+                "rate",
+                Kind::Number(MIN_RATE, MAX_RATE),
+                "Iterations started in each time unit",
+            ),
+            required("duration", POSITIVE, "How long they are started"),
+        ],
+        ARRIVAL_KEYS,
+        SCENARIO_KEYS,
+    ],
+};
+
+static RAMPING_ARRIVAL_RATE: Table = Table {
+    what: "a `ramping-arrival-rate` scenario",
+    groups: &[
+        &[
+            key(
+                "start_rate",
+                Kind::Number(0.0, MAX_RATE),
+                "Iterations started in each time unit at the start; 0",
+            ),
+            required(
+                "stages",
+                Kind::Some(&Kind::Table(&RATE_STAGE)),
+                "To which rate it goes, and how long that takes",
+            ),
+        ],
+        ARRIVAL_KEYS,
+        SCENARIO_KEYS,
+    ],
+};
+
+const ARRIVAL_KEYS: &[Key] = &[
+    key("time_unit", TIME_UNIT, "What the rate counts in; 1s"),
+    required(
+        "pre_allocated_vus",
+        Kind::Count(0, MAX_VUS),
+        "How many virtual users are ready before the start",
+    ),
+    key(
+        "max_vus",
+        Kind::Count(1, MAX_VUS),
+        "How many there may be when those do not suffice; `pre_allocated_vus`",
+    ),
+    key(
+        "arrival",
+        Kind::Word(&[word("uniform"), word("poisson")]),
+        "How arrivals are spaced; uniform",
+    ),
+];
+
+const STAGE_DURATION: Key = required("duration", ANY_DURATION, "How long it takes; 0s is a jump");
+
+static USER_STAGE: Table = Table {
+    what: "a stage of users",
+    groups: &[&[
+        STAGE_DURATION,
+        required(
+            "target",
+            Kind::Count(0, MAX_VUS),
+            "How many virtual users there are at its end",
+        ),
+    ]],
+};
+
+static RATE_STAGE: Table = Table {
+    what: "a stage of a rate",
+    groups: &[&[
+        STAGE_DURATION,
+        required(
+            "target",
+            Kind::Number(0.0, MAX_RATE),
+            "The rate at its end, in iterations each time unit",
+        ),
+    ]],
 };
 
 /// The shared keys are still looked at under an executor that is not available.
@@ -90,34 +210,28 @@ static OTHER_EXECUTOR: Table = Table {
     groups: &[
         SCENARIO_KEYS,
         &[
-            key("vus", Kind::Any, "How many virtual users"),
-            key("duration", Kind::Any, "How long"),
-            key("iterations", Kind::Any, "How often"),
-            key("max_duration", Kind::Any, "How long at most"),
-            key(
-                "start_vus",
-                Kind::Any,
-                "How many virtual users at the start",
-            ),
-            key("stages", Kind::Any, "How the load changes"),
-            key("rate", Kind::Any, "Iterations started in each time unit"),
-            key("start_rate", Kind::Any, "The rate at the start"),
-            key("time_unit", Kind::Any, "What the rate counts in; 1s"),
-            key(
-                "pre_allocated_vus",
-                Kind::Any,
-                "Virtual users ready at the start",
-            ),
             key("max_vus", Kind::Any, "The most virtual users"),
-            key(
-                "graceful_ramp_down",
-                Kind::Any,
-                "What virtual users that go away get; 30s",
-            ),
-            key("arrival", Kind::Any, "How arrivals are spaced"),
+            key("duration", Kind::Any, "How long"),
         ],
-        NOT_YET_SHARED,
     ],
+};
+
+static PACING: Table = Table {
+    what: "a pacing",
+    groups: &[&[required(
+        "iterations_per_second",
+        Kind::Number(MIN_RATE, MAX_RATE),
+        "The most iterations that all virtual users together start in a second",
+    )]],
+};
+
+static THROTTLE: Table = Table {
+    what: "a throttle",
+    groups: &[&[required(
+        "requests_per_second",
+        Kind::Number(MIN_RATE, MAX_RATE),
+        "The most requests that all virtual users together send in a second",
+    )]],
 };
 
 const SCENARIO_KEYS: &[Key] = &[
@@ -142,53 +256,15 @@ const SCENARIO_KEYS: &[Key] = &[
         Kind::Map(&Kind::Template),
         "Tags on every sample of the scenario",
     ),
-];
-
-const NOT_YET_SHARED: &[Key] = &[
-    not_yet(
+    key(
         "pacing",
-        "leave it out: iterations follow each other at once",
-        "Iterations each second",
+        Kind::Table(&PACING),
+        "A limit on iterations, over all cores",
     ),
-    not_yet(
+    key(
         "throttle",
-        "fewer `vus` make less load",
-        "The most requests each second",
-    ),
-    not_yet("exec", NO_SCRIPT, "A script's function"),
-];
-
-const NOT_YET_KEYS: &[Key] = &[
-    not_yet("stages", NO_EXECUTOR, "How the load changes"),
-    not_yet(
-        "start_vus",
-        NO_EXECUTOR,
-        "How many virtual users at the start",
-    ),
-    not_yet(
-        "graceful_ramp_down",
-        "`graceful_stop` is what iterations get at the end",
-        "What virtual users that go away get",
-    ),
-    not_yet("rate", NO_EXECUTOR, "Iterations started in each time unit"),
-    not_yet("start_rate", NO_EXECUTOR, "The rate at the start"),
-    not_yet("time_unit", NO_EXECUTOR, "What the rate counts in"),
-    not_yet(
-        "pre_allocated_vus",
-        "write `vus`",
-        "Virtual users ready at the start",
-    ),
-    not_yet("max_vus", "write `vus`", "The most virtual users"),
-    not_yet("arrival", NO_EXECUTOR, "How arrivals are spaced"),
-    not_yet(
-        "pacing",
-        "leave it out: iterations follow each other at once",
-        "Iterations each second",
-    ),
-    not_yet(
-        "throttle",
-        "fewer `vus` make less load",
-        "The most requests each second",
+        Kind::Table(&THROTTLE),
+        "A limit on requests, over all cores",
     ),
     not_yet("exec", NO_SCRIPT, "A script's function"),
 ];
@@ -218,20 +294,48 @@ const STEP_KEYS: &[Key] = &[
     ),
     key("switch", Kind::Table(&SWITCH), "Steps chosen by a value"),
     key("retry", Kind::Table(&RETRY), "Steps until they succeed"),
-    not_yet(
+    key(
         "parallel",
-        "write the branches one after the other",
-        "Steps at the same time",
+        Kind::Table(&PARALLEL),
+        "Several lists of steps at once",
     ),
-    not_yet(
+    key(
         "rendezvous",
-        "leave it out: virtual users do not wait for each other",
-        "Wait for other virtual users",
+        Kind::Table(&RENDEZVOUS),
+        "Wait until so many virtual users have come here",
     ),
     not_yet("js", NO_SCRIPT, "A script"),
     not_yet("while", NO_CONDITION, "Steps while something holds"),
     not_yet("if", NO_CONDITION, "Steps when something holds"),
 ];
+
+/// Which keys an executor of this name has; `None` when there is none.
+pub(crate) fn executor_keys(name: &str) -> Option<impl Fn(&str) -> bool + use<>> {
+    let variant = SCENARIO
+        .variants
+        .iter()
+        .find(|variant| variant.name == name)?;
+    let has = |key: &str| {
+        let key = variant.table.key(key);
+        key.is_some_and(|key| !matches!(key.status, Status::NotYet(_)))
+    };
+    Some(has)
+}
+
+/// The executors that have one of these keys, for people.
+pub(crate) fn executors_with(keys: &[&str]) -> String {
+    let has = |variant: &&Variant| {
+        matches!(variant.status, Status::Ready)
+            && executor_keys(variant.name).is_some_and(|has| keys.iter().any(|key| has(key)))
+    };
+    listed(
+        SCENARIO
+            .variants
+            .iter()
+            .filter(has)
+            .map(|variant| variant.name),
+    )
+}
 
 /// One step of a flow.
 pub(crate) static A_STEP: Kind = Kind::OneKey(&STEP);
@@ -368,6 +472,36 @@ static SWITCH: Table = Table {
             "The steps for each value",
         ),
         key("default", Kind::Steps, "The steps for any other value"),
+    ]],
+};
+
+static PARALLEL: Table = Table {
+    what: "a parallel",
+    groups: &[&[required(
+        "branches",
+        Kind::Some(&Kind::Steps),
+        "Lists of steps; each has connections of its own, and all see the same variables",
+    )]],
+};
+
+static RENDEZVOUS: Table = Table {
+    what: "a rendezvous",
+    groups: &[&[
+        required(
+            "name",
+            Kind::Name,
+            "What it is called; steps of one name are one meeting place",
+        ),
+        required(
+            "users",
+            Kind::Count(1, MAX_VUS),
+            "How many virtual users go on together",
+        ),
+        key(
+            "timeout",
+            POSITIVE,
+            "How long one waits for the others before those there go on without; 30s",
+        ),
     ]],
 };
 

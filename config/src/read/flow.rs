@@ -6,7 +6,7 @@ use super::reader::{Reader, variant};
 use super::request::read_request;
 use crate::language::{self, THINK_TIME};
 use crate::node::{Content, Node, Path};
-use crate::plan::{Items, Step, Text, Think};
+use crate::plan::{Items, Rendezvous, Step, Text, Think};
 use crate::program::{Pause, Strategy};
 
 /// The default of `retry.times`.
@@ -73,6 +73,8 @@ fn read_step(step: &Reader<'_>) -> Option<Step> {
     step.table("foreach", |r| read = read_foreach(&r));
     step.table("random", |r| read = Some(read_random(&r)));
     step.table("switch", |r| read = read_switch(&r));
+    step.table("parallel", |r| read = Some(read_parallel(&r)));
+    step.table("rendezvous", |r| read = read_rendezvous(&r));
     step.table("retry", |r| {
         read = Some(Step::Retry {
             times: r.count("times").unwrap_or(RETRY_TIMES),
@@ -109,6 +111,44 @@ fn read_foreach(reader: &Reader<'_>) -> Option<Step> {
     })
 }
 
+/// A list of steps that stands where the tables have no key for it.
+fn read_list(node: &Node, path: &Path<'_>) -> Vec<Step> {
+    let Content::List(items) = &node.content else {
+        return Vec::new();
+    };
+    let table = language::a_step();
+    let read = |(i, node)| {
+        let path = &path.item(i);
+        read_step(&Reader { node, path, table })
+    };
+    items.iter().enumerate().filter_map(read).collect()
+}
+
+fn read_parallel(reader: &Reader<'_>) -> Step {
+    let path = reader.path.key("branches");
+    let branches = match reader.node.get("branches").map(|node| &node.content) {
+        Some(Content::List(branches)) => {
+            let branches = branches.iter().enumerate();
+            branches
+                .map(|(i, node)| read_list(node, &path.item(i)))
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    Step::Parallel {
+        branches,
+        at: reader.path.at(reader.node.pos),
+    }
+}
+
+fn read_rendezvous(reader: &Reader<'_>) -> Option<Step> {
+    Some(Step::Rendezvous(Rendezvous {
+        name: reader.text("name")?,
+        users: u32::try_from(reader.count("users")?).ok()?,
+        timeout: reader.duration("timeout"),
+    }))
+}
+
 fn read_random(reader: &Reader<'_>) -> Step {
     let strategy = reader.text("strategy").map(|strategy| strategy.text);
     let mut choices = Vec::new();
@@ -130,15 +170,7 @@ fn read_random(reader: &Reader<'_>) -> Step {
 fn read_switch(reader: &Reader<'_>) -> Option<Step> {
     let mut cases = Vec::new();
     reader.entries("cases", |entry, path| {
-        let mut steps = Vec::new();
-        if let Content::List(items) = &entry.value.content {
-            for (i, node) in items.iter().enumerate() {
-                let path = &path.item(i);
-                let table = language::a_step();
-                steps.extend(read_step(&Reader { node, path, table }));
-            }
-        }
-        cases.push((entry.key.clone(), steps));
+        cases.push((entry.key.clone(), read_list(&entry.value, path)));
     });
     Some(Step::Switch {
         value: reader.text("value")?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::language::{self, Kind, Table, Union};
-use crate::node::{Content, Entry, Node, Path, object};
+use crate::node::{At, Content, Entry, Node, Path, object};
 use crate::plan::{Pair, Text};
 
 /// A scalar, or a mapping.
@@ -51,6 +51,12 @@ impl Reader<'_> {
             text,
             at: self.path.key(name).at(value.pos),
         })
+    }
+
+    /// Where the value of a key is, if it is there.
+    pub(super) fn at(&self, name: &str) -> Option<At> {
+        let value = self.node.get(name)?;
+        Some(self.path.key(name).at(value.pos))
     }
 
     pub(super) fn flag(&self, name: &str) -> Option<bool> {

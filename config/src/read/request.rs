@@ -16,6 +16,7 @@ pub(super) fn read_request(reader: &Reader<'_>) -> Request {
         headers: reader.pairs("headers"),
         body: body(reader),
         timeout: reader.duration("timeout"),
+        follow_redirects: reader.flag("follow_redirects"),
         tags: reader.pairs("tags"),
         extracts: Vec::new(),
         asserts: Vec::new(),

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use loadr_config::{Compiled, Diagnostic, Failure, Options, Piece, Source, Template};
 
@@ -20,10 +21,26 @@ pub(crate) fn compile(text: &str) -> Result<Compiled, Failure> {
     loadr_config::compile(text, Path::new("/plans/plan.yaml"), &options())
 }
 
+static SCHEMA: LazyLock<jsonschema::Validator> =
+    LazyLock::new(|| jsonschema::validator_for(&loadr_config::schema()).unwrap());
+
+/// Where a plan does not fit the JSON Schema of plans, and why.
+pub(crate) fn schema_errors(text: &str) -> Vec<String> {
+    let document: serde_json::Value = serde_yaml::from_str(text).unwrap();
+    SCHEMA
+        .iter_errors(&document)
+        .map(|error| format!("{}: {error}", error.instance_path))
+        .collect()
+}
+
 /// The compiled plan; the errors when there are any are the panic's message.
 pub(crate) fn good(text: &str) -> Compiled {
     match compile(text) {
-        Ok(compiled) => compiled,
+        Ok(compiled) => {
+            let misfits = schema_errors(text);
+            assert!(misfits.is_empty(), "{misfits:#?}\nin the plan:\n{text}");
+            compiled
+        }
         Err(failure) => panic!("{failure}\nin the plan:\n{text}"),
     }
 }

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, ParserConfig, Status};
 
+use super::redirect::is_redirect;
 use crate::error_kind::ErrorKind;
 
 /// The most header fields that a response may have.
@@ -29,6 +30,16 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
+/// What is out of the ordinary in a head, as bits: whoever cares for none of them looks at one byte.
+pub(crate) mod note {
+    /// A redirect with a `Location`.
+    pub(crate) const REDIRECT: u8 = 1;
+    /// A `Set-Cookie`.
+    pub(crate) const COOKIE: u8 = 2;
+    /// A `Content-Encoding`.
+    pub(crate) const CODED: u8 = 4;
+}
+
 /// What a head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -38,6 +49,8 @@ pub(crate) struct Head {
     pub(crate) framing: Framing,
     /// Whether another request may follow on the connection.
     pub(crate) keep_alive: bool,
+    /// Of [`note`].
+    pub(crate) notes: u8,
 }
 
 impl Head {
@@ -91,6 +104,11 @@ pub(crate) fn parse<'s, 'b>(
         },
     };
     let keep_alive = keep_alive && framing != Framing::UntilClose;
+    let notes = if is_redirect(status) {
+        said.notes
+    } else {
+        said.notes & !note::REDIRECT
+    };
     // 101 would hand the connection to another protocol, which was never asked for.
     if status == 101 {
         return Err(ErrorKind::Protocol);
@@ -101,6 +119,7 @@ pub(crate) fn parse<'s, 'b>(
             status,
             framing,
             keep_alive,
+            notes,
         },
         headers,
     )))
@@ -112,13 +131,14 @@ struct Said {
     chunked: bool,
     close: bool,
     keep_alive: bool,
+    notes: u8,
 }
 
 #[inline]
 fn read_fields(headers: &[Header<'_>]) -> Result<Said, ErrorKind> {
     let mut said = Said::default();
     for header in headers {
-        // The length tells the three names apart from nearly all others without looking at a byte.
+        // The length tells the names apart from nearly all others without looking at a byte.
         match header.name.len() {
             14 if header.name.eq_ignore_ascii_case("content-length") => {
                 let length = content_length(header.value).ok_or(ErrorKind::Protocol)?;
@@ -140,6 +160,11 @@ fn read_fields(headers: &[Header<'_>]) -> Result<Said, ErrorKind> {
                     said.close |= option.eq_ignore_ascii_case(b"close");
                     said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
+            }
+            10 if header.name.eq_ignore_ascii_case("set-cookie") => said.notes |= note::COOKIE,
+            8 if header.name.eq_ignore_ascii_case("location") => said.notes |= note::REDIRECT,
+            16 if header.name.eq_ignore_ascii_case("content-encoding") => {
+                said.notes |= note::CODED;
             }
             _ => {}
         }

@@ -1,10 +1,15 @@
 //! HTTP/1.1 on the client's side: requests from templates, responses from bytes. Nothing here does I/O.
 
 mod body;
+mod cookies;
+mod decode;
 mod head;
+pub(crate) mod redirect;
 mod render;
 mod response;
 
-pub(crate) use head::HEADERS_MAX;
+pub(crate) use cookies::{Jar, Visit};
+pub(crate) use decode::Decoder;
+pub(crate) use head::{HEADERS_MAX, note};
 pub(crate) use render::{RenderError, Values, decimal, render};
 pub(crate) use response::{Advance, Reader, Response, Wanted};

@@ -6,17 +6,19 @@
 use httparse::Header;
 
 use super::body::Chunked;
-use super::head::{self, Framing, HEAD_BYTES_MAX, Head, header_space};
+use super::head::{self, Framing, HEAD_BYTES_MAX, Head, header_space, note};
 use crate::error_kind::ErrorKind;
 
 /// A whole response, borrowed from wherever its bytes lie.
 pub(crate) struct Response<'b> {
     pub(crate) status: u16,
+    /// Of [`super::note`].
+    pub(crate) notes: u8,
     /// As received; empty when the request's step reads none and the response came in pieces.
     pub(crate) headers: &'b [Header<'b>],
-    /// Decoded; empty when the request's step does not read it and it came in pieces.
+    /// Without the transfer coding; empty when the request's step does not read it and it came in pieces.
     pub(crate) body: &'b [u8],
-    /// The body's bytes, whether it was kept or not.
+    /// The body's bytes, decoded if it is, whether it was kept or not.
     pub(crate) body_len: u64,
 }
 
@@ -25,9 +27,23 @@ pub(crate) struct Response<'b> {
 pub(crate) struct Wanted {
     pub(crate) to_head_request: bool,
     pub(crate) headers: bool,
+    /// The notes with which header fields are wanted in any case.
+    pub(crate) notes: u8,
     pub(crate) body: bool,
+    /// Whether a body with a content coding is wanted in any case: only decoded does it show its size.
+    pub(crate) coded_body: bool,
     /// The most bytes that the body may have.
     pub(crate) body_bytes_max: u64,
+}
+
+impl Wanted {
+    fn reads_headers(&self, head: &Head) -> bool {
+        self.headers || head.notes & self.notes != 0
+    }
+
+    fn reads_body(&self, head: &Head) -> bool {
+        self.body || self.coded_body && head.notes & note::CODED != 0
+    }
 }
 
 /// How far a run of bytes brought the response.
@@ -72,6 +88,7 @@ impl Reader {
                 status: 0,
                 framing: Framing::Length(0),
                 keep_alive: false,
+                notes: 0,
             },
             head_bytes: Vec::new(),
             body_bytes: Vec::new(),
@@ -126,11 +143,12 @@ impl Reader {
                     continue;
                 }
                 if let Framing::Length(length) = head.framing {
-                    check_length(length, wanted)?;
+                    check_length(length, &head, wanted)?;
                     if (run.len() - at) as u64 >= length {
                         let end = at + length as usize;
                         let response = Response {
                             status: head.status,
+                            notes: head.notes,
                             headers,
                             body: &run[at..end],
                             body_len: length,
@@ -143,7 +161,7 @@ impl Reader {
                         return Ok((done, Some(judged)));
                     }
                 }
-                if wanted.headers {
+                if wanted.reads_headers(&head) {
                     self.head_bytes.extend_from_slice(&run[at - head.len..at]);
                 }
                 self.begin_body(head);
@@ -182,10 +200,13 @@ impl Reader {
                 self.head_bytes.clear();
                 continue;
             }
-            self.head_bytes
-                .truncate(if wanted.headers { head.len } else { 0 });
+            self.head_bytes.truncate(if wanted.reads_headers(&head) {
+                head.len
+            } else {
+                0
+            });
             if let Framing::Length(length) = head.framing {
-                check_length(length, wanted)?;
+                check_length(length, &head, wanted)?;
             }
             self.begin_body(head);
         }
@@ -252,7 +273,7 @@ impl Reader {
 
     fn keep(&mut self, data: &[u8], wanted: &Wanted) -> Result<(), ErrorKind> {
         self.body_len += data.len() as u64;
-        if wanted.body {
+        if wanted.reads_body(&self.head) {
             if self.body_len > wanted.body_bytes_max {
                 return Err(ErrorKind::BodyLimit);
             }
@@ -267,7 +288,7 @@ impl Reader {
         judge: impl FnOnce(&Response<'_>) -> R,
     ) -> Result<R, ErrorKind> {
         let mut space = header_space();
-        let headers = if wanted.headers {
+        let headers = if wanted.reads_headers(&self.head) {
             match head::parse(&self.head_bytes, &mut space, wanted.to_head_request)? {
                 Some((_, headers)) => headers,
                 None => return Err(ErrorKind::Protocol),
@@ -277,6 +298,7 @@ impl Reader {
         };
         Ok(judge(&Response {
             status: self.head.status,
+            notes: self.head.notes,
             headers,
             body: &self.body_bytes,
             body_len: self.body_len,
@@ -286,8 +308,8 @@ impl Reader {
 
 /// A body that is read must fit into memory; one that is only counted may be of any length.
 #[inline]
-fn check_length(length: u64, wanted: &Wanted) -> Result<(), ErrorKind> {
-    if wanted.body && length > wanted.body_bytes_max {
+fn check_length(length: u64, head: &Head, wanted: &Wanted) -> Result<(), ErrorKind> {
+    if wanted.reads_body(head) && length > wanted.body_bytes_max {
         return Err(ErrorKind::BodyLimit);
     }
     Ok(())
@@ -300,7 +322,9 @@ mod tests {
     const WANTED: Wanted = Wanted {
         to_head_request: false,
         headers: true,
+        notes: 0,
         body: true,
+        coded_body: false,
         body_bytes_max: 1 << 20,
     };
 

@@ -310,8 +310,8 @@ fn plain(body: &[u8], mut at: usize) -> usize {
     let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
     while let Some(chunk) = body.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let word = u64::from_le_bytes(*chunk);
-        let quotes = zero(word ^ (ONES * b'"' as u64));
-        let escapes = zero(word ^ (ONES * b'\\' as u64));
+        let quotes = zero(word ^ (ONES * u64::from(b'"')));
+        let escapes = zero(word ^ (ONES * u64::from(b'\\')));
         let controls = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
         let found = quotes | escapes | controls;
         if found != 0 {

@@ -20,8 +20,12 @@ pub(crate) struct Sample {
     pub(crate) error: Option<ErrorKind>,
     /// Whether the request was sent, so that it has durations at all.
     pub(crate) was_sent: bool,
+    /// How long after it was due the request was begun.
+    pub(crate) late: u64,
     pub(crate) blocked: u64,
     pub(crate) connecting: u64,
+    /// Of a request over TLS; 0 when its connection was used before.
+    pub(crate) tls: Option<u64>,
     pub(crate) sending: u64,
     pub(crate) waiting: u64,
     pub(crate) receiving: u64,
@@ -54,34 +58,41 @@ pub(crate) struct RequestRecord {
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,
     pub(crate) duration: Trend,
+    /// In the open model, where a request can be late: from when it was due to its end. In the closed model a request
+    /// is due when it can be sent, and `duration` is it.
+    pub(crate) response: Option<Trend>,
     pub(crate) blocked: Trend,
     pub(crate) connecting: Trend,
+    pub(crate) tls: Trend,
     pub(crate) sending: Trend,
     pub(crate) waiting: Trend,
     pub(crate) receiving: Trend,
 }
 
 impl RequestRecord {
-    fn new(outcome: Outcome) -> Self {
+    fn new(outcome: Outcome, is_open: bool) -> Self {
         Self {
             outcome,
+            response: is_open.then(Trend::new),
             count: 0,
             sent_bytes: 0,
             received_bytes: 0,
             duration: Trend::new(),
             blocked: Trend::new(),
             connecting: Trend::new(),
+            tls: Trend::new(),
             sending: Trend::new(),
             waiting: Trend::new(),
             receiving: Trend::new(),
         }
     }
 
-    fn trends(&mut self) -> [&mut Trend; 6] {
+    fn trends(&mut self) -> [&mut Trend; 7] {
         [
             &mut self.duration,
             &mut self.blocked,
             &mut self.connecting,
+            &mut self.tls,
             &mut self.sending,
             &mut self.waiting,
             &mut self.receiving,
@@ -111,6 +122,11 @@ pub(crate) struct PluginRecord {
 pub(crate) struct ScenarioRecord {
     pub(crate) iterations: u64,
     pub(crate) interrupted: u64,
+    /// Iterations that were due while every allowed user was busy.
+    pub(crate) dropped: u64,
+    /// Iterations that began a good while after they were due, and the worst delay.
+    pub(crate) late: u64,
+    pub(crate) late_max_ns: u64,
     pub(crate) iteration_duration: Trend,
 }
 
@@ -127,6 +143,8 @@ pub(crate) struct ErrorRecord {
 pub(crate) struct Record {
     /// By [`RequestId`]; each outcome that was seen once.
     pub(crate) requests: Vec<Vec<RequestRecord>>,
+    /// By [`RequestId`]: whether its scenario is of the open model.
+    is_open: Vec<bool>,
     /// By [`CheckId`].
     pub(crate) checks: Vec<CheckRecord>,
     /// By [`PluginId`].
@@ -142,6 +160,11 @@ impl Record {
     pub(crate) fn new(program: &Program) -> Self {
         Self {
             requests: program.requests.iter().map(|_| Vec::new()).collect(),
+            is_open: program
+                .requests
+                .iter()
+                .map(|request| program.scenarios[request.scenario.at()].executor.is_open())
+                .collect(),
             checks: vec![CheckRecord::default(); program.checks.len()],
             plugins: vec![PluginRecord::default(); program.plugins.len()],
             scenarios: vec![ScenarioRecord::default(); program.scenarios.len()],
@@ -161,7 +184,7 @@ impl Record {
         let record = match outcomes.iter().position(|r| r.outcome == outcome) {
             Some(at) => &mut outcomes[at],
             None => {
-                outcomes.push(RequestRecord::new(outcome));
+                outcomes.push(RequestRecord::new(outcome, self.is_open[step.at()]));
                 outcomes.last_mut().expect("just pushed")
             }
         };
@@ -170,13 +193,19 @@ impl Record {
         record.received_bytes += sample.received_bytes;
         record.blocked.record(sample.blocked);
         record.connecting.record(sample.connecting);
+        if let Some(tls) = sample.tls {
+            record.tls.record(tls);
+        }
         if sample.was_sent {
             record.sending.record(sample.sending);
             record.waiting.record(sample.waiting);
             record.receiving.record(sample.receiving);
-            record
-                .duration
-                .record(sample.sending + sample.waiting + sample.receiving);
+            let duration = sample.sending + sample.waiting + sample.receiving;
+            record.duration.record(duration);
+            if let Some(response) = &mut record.response {
+                let tls = sample.tls.unwrap_or(0);
+                response.record(sample.late + sample.blocked + sample.connecting + tls + duration);
+            }
         }
     }
 
@@ -233,7 +262,10 @@ impl Record {
                 let at = match mine.iter().position(|r| r.outcome == theirs.outcome) {
                     Some(at) => at,
                     None => {
-                        mine.push(RequestRecord::new(theirs.outcome));
+                        mine.push(RequestRecord::new(
+                            theirs.outcome,
+                            theirs.response.is_some(),
+                        ));
                         mine.len() - 1
                     }
                 };
@@ -242,8 +274,12 @@ impl Record {
                 mine.sent_bytes += theirs.sent_bytes;
                 mine.received_bytes += theirs.received_bytes;
                 mine.duration.add(&theirs.duration);
+                if let (Some(mine), Some(theirs)) = (&mut mine.response, &theirs.response) {
+                    mine.add(theirs);
+                }
                 mine.blocked.add(&theirs.blocked);
                 mine.connecting.add(&theirs.connecting);
+                mine.tls.add(&theirs.tls);
                 mine.sending.add(&theirs.sending);
                 mine.waiting.add(&theirs.waiting);
                 mine.receiving.add(&theirs.receiving);
@@ -264,6 +300,9 @@ impl Record {
         for (mine, theirs) in self.scenarios.iter_mut().zip(&other.scenarios) {
             mine.iterations += theirs.iterations;
             mine.interrupted += theirs.interrupted;
+            mine.dropped += theirs.dropped;
+            mine.late += theirs.late;
+            mine.late_max_ns = mine.late_max_ns.max(theirs.late_max_ns);
             mine.iteration_duration.add(&theirs.iteration_duration);
         }
         for (kind, theirs) in &other.errors {
@@ -283,6 +322,9 @@ impl Record {
             for trend in record.trends() {
                 trend.clear();
             }
+            if let Some(response) = &mut record.response {
+                response.clear();
+            }
         }
         for check in &mut self.checks {
             (check.passes, check.fails) = (0, 0);
@@ -294,6 +336,7 @@ impl Record {
         }
         for scenario in &mut self.scenarios {
             (scenario.iterations, scenario.interrupted) = (0, 0);
+            (scenario.dropped, scenario.late, scenario.late_max_ns) = (0, 0, 0);
             scenario.iteration_duration.clear();
         }
         self.errors.clear();

@@ -37,6 +37,7 @@ pub const METRICS: &[MetricInfo] = &[
         is_bytes: true,
         ..metric("data_sent", Kind::Counter)
     },
+    metric("dropped_iterations", Kind::Counter),
     metric("generator_cpu", Kind::Gauge),
     metric("generator_lag", Kind::Trend),
     metric("http_req_blocked", Kind::Trend),
@@ -46,6 +47,7 @@ pub const METRICS: &[MetricInfo] = &[
     metric("http_req_receiving", Kind::Trend),
     metric("http_req_response", Kind::Trend),
     metric("http_req_sending", Kind::Trend),
+    metric("http_req_tls_handshaking", Kind::Trend),
     metric("http_req_waiting", Kind::Trend),
     metric("http_reqs", Kind::Counter),
     metric("iteration_duration", Kind::Trend),
@@ -127,9 +129,12 @@ pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl Fn
                     },
                 ),
                 ("http_req_receiving", Values::Trend(&r.receiving)),
-                // In a closed model a request is due when it starts: response time is service time.
-                ("http_req_response", Values::Trend(&r.duration)),
+                (
+                    "http_req_response",
+                    Values::Trend(r.response.as_ref().unwrap_or(&r.duration)),
+                ),
                 ("http_req_sending", Values::Trend(&r.sending)),
+                ("http_req_tls_handshaking", Values::Trend(&r.tls)),
                 ("http_req_waiting", Values::Trend(&r.waiting)),
                 ("http_reqs", Values::Counter(r.count)),
             ] {
@@ -178,8 +183,16 @@ pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl Fn
         }
     }
     for (scenario, r) in program.scenarios.iter().zip(&record.scenarios) {
+        let tags = [("scenario", scenario.name.clone())];
+        if scenario.executor.is_open() {
+            f(&Series {
+                metric: "dropped_iterations",
+                tags: &tags,
+                plan_tags: &[],
+                values: Values::Counter(r.dropped),
+            });
+        }
         if r.iterations > 0 {
-            let tags = [("scenario", scenario.name.clone())];
             for (metric, values) in [
                 ("iteration_duration", Values::Trend(&r.iteration_duration)),
                 ("iterations", Values::Counter(r.iterations)),

@@ -2,6 +2,7 @@
 
 mod summary;
 mod text;
+mod verdict;
 
 pub use summary::Summary;
 pub use text::summary_text;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::verdict::{Generator, generator};
 use crate::control::StopReason;
 use crate::metrics::{Kind, METRICS, Trend, Values};
 use crate::run::Outcome;
@@ -11,8 +12,6 @@ use crate::thresholds::Sum;
 
 /// The version of the file's shape.
 const FORMAT: u32 = 1;
-/// The share of a core from which on a shard counts as busy.
-const BUSY: f64 = 0.95;
 
 /// A run's summary. Trend figures in milliseconds; what does not apply to a kind is null.
 #[derive(Clone, Debug, Serialize)]
@@ -197,23 +196,6 @@ pub struct PluginSummary {
     pub errors: u64,
 }
 
-/// The generator's health.
-#[derive(Clone, Debug, Serialize)]
-pub struct Generator {
-    /// The shards' processors.
-    pub cores: Vec<usize>,
-    /// 99th percentile of the generator's lag; `null` when it had nothing to do.
-    pub lag_p99_ms: Option<f64>,
-    /// The highest share of its core that a shard used over a second.
-    pub cpu_max: f64,
-    /// Whether the generator may have been what limited the figures.
-    pub bottleneck: bool,
-    /// Why, for people.
-    pub reasons: Vec<String>,
-    /// What is worth knowing and no fault.
-    pub notes: Vec<String>,
-}
-
 impl Summary {
     /// Sums an outcome up.
     #[must_use]
@@ -261,7 +243,9 @@ impl Summary {
             })
             .collect();
         let thresholds_passed = thresholds.iter().all(|t| t.passed);
-        let exit_code = exit_code(outcome.stopped.as_ref(), thresholds_passed);
+        let generator = generator(outcome, &merged);
+        let unsound = outcome.is_strict && generator.bottleneck;
+        let exit_code = exit_code(outcome.stopped.as_ref(), thresholds_passed, unsound);
         Self {
             name: outcome.program.name.clone(),
             run_id: format!("{:x}-{:x}", outcome.started_ms, std::process::id()),
@@ -274,11 +258,7 @@ impl Summary {
                 .iter()
                 .map(|s| s.name.clone())
                 .collect(),
-            generator: generator(
-                outcome,
-                merged.get("generator_lag"),
-                merged.get("http_req_duration"),
-            ),
+            generator,
             metrics,
             checks: checks(outcome),
             thresholds,
@@ -334,10 +314,12 @@ impl Summary {
     }
 }
 
-/// 130 interrupted, 99 a threshold failed, 1 the plan aborted itself, 0 all held.
-fn exit_code(stopped: Option<&StopReason>, thresholds_passed: bool) -> u8 {
+/// 130 interrupted, 98 the figures are the generator's and `--strict` was given (whatever was judged by them counts for
+/// little then), 99 a threshold failed, 1 the plan aborted itself, 0 all held.
+fn exit_code(stopped: Option<&StopReason>, thresholds_passed: bool, unsound: bool) -> u8 {
     match stopped {
         Some(StopReason::Interrupted) => 130,
+        _ if unsound => 98,
         _ if !thresholds_passed => 99,
         Some(StopReason::Assert(_)) => 1,
         Some(StopReason::Threshold(_)) => 99,
@@ -486,38 +468,4 @@ fn timeline(outcome: &Outcome) -> Vec<Point> {
             latency_p99: figure(&p.latency, &|t| t.percentile_ms(99.0)),
         })
         .collect()
-}
-
-fn generator(outcome: &Outcome, lag: Option<&Sum>, duration: Option<&Sum>) -> Generator {
-    let p99 = |sum: Option<&Sum>| {
-        sum.and_then(|s| s.trend.as_ref())
-            .filter(|t| t.count() > 0)
-            .map(|t| t.percentile_ms(99.0))
-    };
-    let (lag_p99, duration_p99) = (p99(lag), p99(duration));
-    let cpu_max = outcome.aggregate.cpu_max();
-    let mut reasons = Vec::new();
-    if let (Some(lag), Some(duration)) = (lag_p99, duration_p99)
-        && lag > duration * 0.1
-    {
-        reasons.push(format!(
-            "generator lag: 1 % of what arrived or was due waited {lag:.3} ms or longer for the generator, above a \
-             tenth of the reported p99 of {duration:.3} ms"
-        ));
-    }
-    let mut notes = Vec::new();
-    if cpu_max > BUSY {
-        notes.push(format!(
-            "a shard's core was {:.0} % busy: the throughput found is the generator's, not the target's",
-            cpu_max * 100.0
-        ));
-    }
-    Generator {
-        cores: outcome.cores.clone(),
-        lag_p99_ms: lag_p99,
-        cpu_max,
-        bottleneck: !reasons.is_empty(),
-        reasons,
-        notes,
-    }
 }

@@ -43,6 +43,15 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
             s.iterations_interrupted
         )?;
     }
+    if s.generator.late_iterations > 0 {
+        writeln!(
+            out,
+            "  ! {} iterations began more than 10 ms after they were due, the latest {}: http_req_response has it,\n  \
+             ! http_req_duration has not\n",
+            s.generator.late_iterations,
+            duration(s.generator.late_max_ms)
+        )?;
+    }
     if !s.thresholds.is_empty() {
         writeln!(out, "  THRESHOLDS")?;
         for t in &s.thresholds {

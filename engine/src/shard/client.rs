@@ -1,24 +1,26 @@
 //! What sends requests one after another, over connections of its own. A virtual user has one; what runs beside it has
 //! its own.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use loadr_config::{OriginId, RequestId};
+use loadr_config::OriginId;
 use loadr_ring::Slot;
 
-use super::exchange::Broken;
+use super::exchange::{Broken, Call};
 use super::state::{Prepared, Shard};
 use super::tasks::{TaskId, signal};
-use super::vars::Vars;
+use super::tls;
 use crate::error_kind::ErrorKind;
-use crate::http::{Reader, render};
+use crate::http::Reader;
+use crate::tls::Session;
 
 /// An open connection.
 pub(super) struct Connection {
     pub(super) slot: Slot,
     /// Responses it has carried.
     pub(super) used: u64,
+    /// Of an origin that is reached over TLS; lent to the exchange that goes on.
+    pub(super) tls: Option<Box<Session>>,
 }
 
 pub(super) struct Client {
@@ -28,6 +30,8 @@ pub(super) struct Client {
     /// By [`OriginId`].
     pub(super) connections: Vec<Option<Connection>>,
     pub(super) reader: Reader,
+    /// The last request with content that a redirect may want again.
+    pub(super) sent: Vec<u8>,
 }
 
 impl Client {
@@ -38,7 +42,14 @@ impl Client {
             task,
             connections,
             reader: Reader::new(),
+            sent: Vec::new(),
         }
+    }
+
+    /// Whether a connection may stay open: of the origins met in the run, as many as the plan has.
+    #[inline]
+    pub(super) fn may_keep(&self, origin: OriginId) -> bool {
+        origin.at() < 2 * self.shard.program.origins.len()
     }
 
     pub(super) fn disconnect_all(&mut self) {
@@ -49,9 +60,17 @@ impl Client {
 
     /// The connection to an origin, if it can carry another request.
     pub(super) fn reusable(&mut self, origin: OriginId) -> Option<(Slot, u64)> {
-        let connection = self.connections[origin.at()].as_ref()?;
+        let connection = self.connections.get_mut(origin.at())?.as_mut()?;
         let (slot, used) = (connection.slot, connection.used);
-        let ring = self.shard.ring.borrow();
+        let mut ring = self.shard.ring.borrow_mut();
+        if let Some(tls) = &mut connection.tls {
+            // What a server says between two requests is mostly a session to resume.
+            if tls::receive(&mut ring, slot, tls).is_err() || !tls.plain().is_empty() {
+                drop(ring);
+                self.disconnect(origin);
+                return None;
+            }
+        }
         if !ring.has_ended(slot) && ring.received(slot).is_empty() {
             return Some((slot, used));
         }
@@ -66,7 +85,14 @@ impl Client {
         let slot = shard
             .connect(origin, self.task)
             .map_err(|errno| Broken::Failed(ErrorKind::of_connect(errno), errno))?;
-        self.connections[origin.at()] = Some(Connection { slot, used: 0 });
+        if self.connections.len() <= origin.at() {
+            self.connections.resize_with(origin.at() + 1, || None);
+        }
+        self.connections[origin.at()] = Some(Connection {
+            slot,
+            used: 0,
+            tls: None,
+        });
         let mask = signal::CONNECTED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         loop {
             let signals = shard.wait(self.task, mask).await;
@@ -91,12 +117,12 @@ impl Client {
     /// Queues the rendered request; the number of its bytes.
     pub(super) async fn send(
         &mut self,
-        id: RequestId,
+        call: Call<'_>,
         slot: Slot,
-        vars: &RefCell<Vars>,
+        tls: &mut Option<Box<Session>>,
     ) -> Result<usize, Broken> {
         loop {
-            match self.try_send(id, slot, vars)? {
+            match self.try_send(call, slot, tls)? {
                 Some(len) => return Ok(len),
                 None => self.wait_for_drain(slot).await?,
             }
@@ -106,32 +132,33 @@ impl Client {
     /// `None` while an earlier send (of a request whose response came before all of it was sent) is not out.
     fn try_send(
         &mut self,
-        id: RequestId,
+        call: Call<'_>,
         slot: Slot,
-        vars: &RefCell<Vars>,
+        tls: &mut Option<Box<Session>>,
     ) -> Result<Option<usize>, Broken> {
         let shard = &self.shard;
-        let mut ring = shard.ring.borrow_mut();
-        let sent = match &shard.prepared[id.at()] {
-            Prepared::Static(bytes) => ring.send(slot, bytes).map(|()| bytes.len()),
-            Prepared::Templated => {
-                let request = &shard.program.requests[id.at()];
-                let vars = &*vars.borrow();
+        let sends_cookies = call.request.http.sends_cookies && !call.own.jar.borrow().is_empty();
+        let sent = match &shard.prepared[call.id.at()] {
+            Prepared::Static(bytes) if call.hop.is_none() && !sends_cookies => {
+                let mut ring = shard.ring.borrow_mut();
+                tls::send(&mut ring, slot, tls, bytes)?
+            }
+            _ => {
                 let mut scratch = shard.scratch.borrow_mut();
                 let (head, body) = &mut *scratch;
-                head.clear();
-                body.clear();
-                let mut rendered = Ok(());
-                if let Some(template) = &request.body {
-                    rendered = render(template, vars, 0, body);
+                shard
+                    .render_request(call, head, body)
+                    .map_err(Broken::Unsent)?;
+                if call.request.http.redirects > 0 && call.request.body.is_some() {
+                    // A redirect may want the same content again, which rendering need not give.
+                    self.sent.clear();
+                    self.sent.extend_from_slice(head);
                 }
-                let rendered =
-                    rendered.and_then(|()| render(&request.head, vars, body.len(), head));
-                if let Err(error) = rendered {
-                    return Err(Broken::Unsent(error));
+                if sends_cookies {
+                    shard.add_cookies(call, head, body);
                 }
-                head.extend_from_slice(body);
-                ring.send(slot, head).map(|()| head.len())
+                let mut ring = shard.ring.borrow_mut();
+                tls::send(&mut ring, slot, tls, head)?
             }
         };
         match sent {
@@ -141,7 +168,7 @@ impl Client {
         }
     }
 
-    async fn wait_for_drain(&mut self, slot: Slot) -> Result<(), Broken> {
+    pub(super) async fn wait_for_drain(&mut self, slot: Slot) -> Result<(), Broken> {
         let mask = signal::DRAINED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         loop {
             let signals = self.shard.wait(self.task, mask).await;
@@ -161,7 +188,8 @@ impl Client {
     }
 
     pub(super) fn disconnect(&mut self, origin: OriginId) {
-        if let Some(connection) = self.connections[origin.at()].take() {
+        let connection = self.connections.get_mut(origin.at());
+        if let Some(connection) = connection.and_then(Option::take) {
             self.shard.release(connection.slot);
             self.shard.tasks.borrow_mut().forget_connection(self.task);
         }

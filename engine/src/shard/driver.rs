@@ -7,18 +7,23 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use loadr_config::{Executor, Program, ScenarioId};
 use loadr_ring::{Event, Ring, Settings};
+use rustls::ClientConfig;
 
+use super::load::Load;
 use super::state::{Phase, ScenarioState, Shard};
 use super::tasks::signal;
 use super::tools::Tools;
-use super::vu::Vu;
 use crate::aggregate::Handover;
 use crate::clock::{now_ns, thread_cpu_ns};
 use crate::control::Control;
 use crate::instances::{Fleet, Instances};
+use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
+use crate::rendezvous::Places;
 use crate::run::Place;
+use crate::schedule::{nanos, share};
+use crate::tls::for_shard;
 
 /// The longest wait: glommio's own side of the executor must be looked at now and then.
 const WAIT_NS_MAX: u64 = 10_000_000;
@@ -35,8 +40,15 @@ pub(crate) struct ShardSpec {
     pub(crate) fleet: Arc<Fleet>,
     /// By origin.
     pub(crate) addresses: Arc<[SocketAddr]>,
+    /// When the plan has an origin that is reached over TLS.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) control: Control,
+    /// Of the whole run, the same for every shard.
     pub(crate) seed: u64,
+    /// By scenario.
+    pub(crate) leases: Arc<[ScenarioLeases]>,
+    /// Where users of all shards meet.
+    pub(crate) places: Arc<Places>,
     pub(crate) handovers: Sender<Handover>,
     /// Records that come back empty.
     pub(crate) empty: Receiver<Box<Record>>,
@@ -81,48 +93,51 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         .program
         .scenarios
         .iter()
-        .map(|s| u64::from(share(vus(&s.executor), spec.index, spec.count)))
+        .map(|s| {
+            u64::from(share(s.executor.vus_max(), spec.index, spec.count)) * u64::from(s.lanes)
+        })
         .sum::<u64>()
         .saturating_mul(spec.program.origins.len().max(1) as u64);
     let settings = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX));
     let ring = Ring::new(&settings).map_err(|error| error.to_string())?;
     spec.control.register(ring.waker());
-    let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, spec.seed);
-    let of_users = instances_of_users(spec)?;
-    Ok(Rc::new(Shard::new(
+    // Each shard draws its own numbers.
+    let seed = spec.seed.wrapping_add(spec.index.into());
+    let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, seed);
+    let scenarios = scenarios(spec)?;
+    let shard = Rc::new(Shard::new(
         Arc::clone(&spec.program),
         Arc::clone(&spec.plugins),
         spec.control.clone(),
         Arc::clone(&spec.addresses),
         (ring, settings.sockets),
         tools,
-        of_users,
-    )))
+        scenarios,
+        Arc::clone(&spec.places),
+    ));
+    if let Some(tls) = &spec.tls {
+        let _ = shard.tls.set(for_shard(tls));
+    }
+    Ok(shard)
 }
 
-/// By scenario: the plugin instances of each of this shard's virtual users.
-fn instances_of_users(spec: &ShardSpec) -> Result<Vec<Vec<Instances>>, String> {
-    let scenarios = spec.program.scenarios.iter().zip(0..);
+/// By scenario: its state, with the plugin instances of each of this shard's virtual users.
+fn scenarios(spec: &ShardSpec) -> Result<Vec<ScenarioState>, String> {
+    let scenarios = spec.program.scenarios.iter().zip(&*spec.leases).zip(0..);
     scenarios
-        .map(|(scenario, id)| {
-            let users = share(vus(&scenario.executor), spec.index, spec.count);
-            (0..users)
+        .map(|((scenario, leases), id)| {
+            let users = share(scenario.executor.vus_max(), spec.index, spec.count);
+            let instances: Result<Vec<Instances>, String> = (0..users)
                 .map(|_| spec.fleet.for_user(ScenarioId(id)))
-                .collect()
+                .collect();
+            let called = if scenario.executor.is_open() {
+                users
+            } else {
+                0
+            };
+            Ok(ScenarioState::new(instances?, called, leases))
         })
         .collect()
-}
-
-/// The most virtual users of an executor.
-pub(crate) fn vus(executor: &Executor) -> u32 {
-    match *executor {
-        Executor::ConstantVus { vus, .. } | Executor::PerVuIterations { vus, .. } => vus,
-    }
-}
-
-/// Shard `index`'s part of `total`: user `k` (from 0) belongs to shard `k % count`.
-fn share(total: u32, index: u32, count: u32) -> u32 {
-    total / count + u32::from(index < total % count)
 }
 
 struct Driver {
@@ -130,6 +145,8 @@ struct Driver {
     shard: Rc<Shard>,
     /// By scenario; the change that comes next.
     changes: Vec<Option<Change>>,
+    /// By scenario; what its schedule asks for, once it has begun.
+    loads: Vec<Option<Load>>,
     start_ns: u64,
     handover_at_ns: u64,
     handed_over_ns: u64,
@@ -151,6 +168,7 @@ impl Driver {
             })
             .collect();
         Self {
+            loads: shard.program.scenarios.iter().map(|_| None).collect(),
             spec,
             shard,
             changes,
@@ -213,87 +231,105 @@ impl Driver {
     }
 
     fn is_over(&self) -> bool {
-        self.shard
-            .scenarios
+        let (states, program) = (&self.shard.scenarios, &self.shard.program);
+        states
             .iter()
-            .all(|s| s.live.get() == 0 && !matches!(s.phase.get(), Phase::Waiting))
+            .zip(&program.scenarios)
+            .all(|(state, scenario)| {
+                state.live.get() == 0
+                    && match state.phase.get() {
+                        Phase::Waiting => false,
+                        Phase::Running => !has_schedule(&scenario.executor),
+                        Phase::Draining | Phase::Cancelled => true,
+                    }
+            })
     }
 
     /// Makes every change that is due, by the schedule or by the run's control; when the next one is.
     fn change(&mut self, now_ns: u64) -> u64 {
-        let control = self.shard.control.clone();
-        self.control_changes = control.changes();
-        for id in (0..self.changes.len()).map(|i| ScenarioId(i as u32)) {
-            let state = &self.shard.scenarios[id.at()];
-            let stop = control.is_stopped() || control.is_aborted(id);
-            if stop && matches!(state.phase.get(), Phase::Waiting | Phase::Running) {
-                self.changes[id.at()] = Some(Change {
-                    at_ns: now_ns,
-                    to: Phase::Draining,
-                });
-            }
-            while let Some(change) = self.changes[id.at()].filter(|c| c.at_ns <= now_ns) {
-                self.changes[id.at()] = self.enter(id, change, now_ns);
+        let shard = Rc::clone(&self.shard);
+        let changes = shard.control.changes();
+        if self.control_changes != changes {
+            self.control_changes = changes;
+            shard.wake_met();
+            for (state, (id, change)) in shard.scenarios.iter().zip((0..).zip(&mut self.changes)) {
+                let stop = shard.control.is_stopped() || shard.control.is_aborted(ScenarioId(id));
+                if stop && matches!(state.phase.get(), Phase::Waiting | Phase::Running) {
+                    *change = Some(Change {
+                        at_ns: now_ns,
+                        to: Phase::Draining,
+                    });
+                }
             }
         }
-        self.changes
-            .iter()
-            .flatten()
-            .map(|c| c.at_ns)
-            .min()
-            .unwrap_or(u64::MAX)
+        let mut next_ns = u64::MAX;
+        for id in (0..self.changes.len()).map(|i| ScenarioId(i as u32)) {
+            loop {
+                let change = self.changes[id.at()];
+                // What was due before a change is done before it, however late this shard is.
+                let until_ns = change.map_or(now_ns, |change| change.at_ns.min(now_ns));
+                if let Some(load) = &mut self.loads[id.at()] {
+                    load.work_off(&shard, until_ns, now_ns);
+                }
+                match change {
+                    Some(change) if change.at_ns <= now_ns => {
+                        self.changes[id.at()] = self.enter(id, change, now_ns);
+                    }
+                    Some(change) => break next_ns = next_ns.min(change.at_ns),
+                    None => break,
+                }
+            }
+            if let Some(load) = &self.loads[id.at()] {
+                next_ns = next_ns.min(load.next_ns());
+            }
+        }
+        next_ns
     }
 
     /// Enters a phase; the change that follows it.
     fn enter(&mut self, id: ScenarioId, change: Change, now_ns: u64) -> Option<Change> {
-        let scenario = &self.shard.program.scenarios[id.at()];
-        self.shard.scenarios[id.at()].phase.set(change.to);
+        let shard = &self.shard;
+        let scenario = &shard.program.scenarios[id.at()];
+        let state = &shard.scenarios[id.at()];
+        state.phase.set(change.to);
         match change.to {
             Phase::Waiting => None,
             Phase::Running => {
-                let end = match scenario.executor {
-                    Executor::ConstantVus { duration, .. } => duration,
-                    Executor::PerVuIterations { max_duration, .. } => max_duration,
-                };
-                self.spawn_users(id);
+                let place = (self.spec.index, self.spec.count);
                 // By the plan's clock, not by when this shard came to it.
+                let load = Load::begin(shard, id, place, change.at_ns, self.spec.seed);
+                self.loads[id.at()] = Some(load);
+                if !has_schedule(&scenario.executor) {
+                    shard.no_more_users(id);
+                }
+                let length_ns = Load::length_ns(&scenario.executor);
                 Some(Change {
-                    at_ns: change.at_ns.saturating_add(nanos(end)),
+                    at_ns: change.at_ns.saturating_add(length_ns),
                     to: Phase::Draining,
                 })
             }
-            Phase::Draining => Some(Change {
-                at_ns: now_ns.saturating_add(nanos(scenario.graceful_stop)),
-                to: Phase::Cancelled,
-            }),
+            Phase::Draining => {
+                shard.no_more_users(id);
+                if let Some(load) = &mut self.loads[id.at()] {
+                    load.end();
+                }
+                let mut tasks = shard.tasks.borrow_mut();
+                for user in 0..state.tasks.borrow().len() as u32 {
+                    state.wake_waiting(&mut tasks, user);
+                }
+                Some(Change {
+                    at_ns: now_ns.saturating_add(nanos(scenario.graceful_stop)),
+                    to: Phase::Cancelled,
+                })
+            }
             Phase::Cancelled => {
-                let mut tasks = self.shard.tasks.borrow_mut();
-                for task in self.shard.scenarios[id.at()].tasks.borrow().iter() {
+                let mut tasks = shard.tasks.borrow_mut();
+                for task in state.tasks.borrow().iter() {
                     tasks.signal(*task, signal::CANCEL);
                 }
+                self.loads[id.at()] = None;
                 None
             }
-        }
-    }
-
-    fn spawn_users(&self, id: ScenarioId) {
-        let (total, iterations) = match self.shard.program.scenarios[id.at()].executor {
-            Executor::ConstantVus { vus, .. } => (vus, None),
-            Executor::PerVuIterations {
-                vus, iterations, ..
-            } => (vus, Some(iterations)),
-        };
-        let state = &self.shard.scenarios[id.at()];
-        let (index, count) = (self.spec.index, self.spec.count);
-        for k in 0..share(total, index, count) {
-            let number = u64::from(k) * u64::from(count) + u64::from(index) + 1;
-            let task = self.shard.tasks.borrow_mut().add();
-            state.tasks.borrow_mut().push(task);
-            state.live.set(state.live.get() + 1);
-            state.peak.set(state.peak.get().max(state.live.get()));
-            let instances = state.instances.borrow_mut().pop().unwrap_or_default();
-            let user = Vu::new(Rc::clone(&self.shard), id, task, number, instances);
-            glommio::spawn_local(user.run(iterations)).detach();
         }
     }
 
@@ -305,8 +341,12 @@ impl Driver {
             .try_recv()
             .unwrap_or_else(|_| Box::new(Record::new(&self.shard.program)));
         let record = self.shard.record.replace(empty);
-        let peak = |s: &ScenarioState| s.peak.replace(s.live.get());
-        let vus = self.shard.scenarios.iter().map(peak).sum();
+        let vus = self
+            .shard
+            .scenarios
+            .iter()
+            .map(ScenarioState::take_peak)
+            .sum();
         let cpu_ns = thread_cpu_ns();
         let handover = Handover {
             shard: self.spec.index,
@@ -325,23 +365,10 @@ impl Driver {
     }
 }
 
-fn nanos(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_add_up_to_the_total() {
-        for total in [0, 1, 7, 64, 1001] {
-            for count in 1..=9 {
-                assert_eq!(
-                    (0..count).map(|i| share(total, i, count)).sum::<u32>(),
-                    total
-                );
-            }
-        }
-    }
+/// Whether a scenario without users can get some yet.
+fn has_schedule(executor: &Executor) -> bool {
+    matches!(
+        executor,
+        Executor::RampingVus { .. } | Executor::ArrivalRate { .. }
+    )
 }

@@ -4,31 +4,96 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use loadr_config::{Request, RequestId};
+use loadr_config::{OriginId, Request, RequestId};
 
 use super::client::Client;
+use super::hop::{Hop, Moved};
 use super::judge::{Judge, Verdict};
 use super::state::Shard;
 use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
 use crate::error_kind::ErrorKind;
-use crate::http::{Advance, RenderError, Response, Wanted};
+use crate::http::{Advance, Jar, RenderError, Response, Wanted, note};
 use crate::instances::Instances;
 use crate::metrics::Sample;
 
 /// The most bytes of a response body that is read.
-const BODY_BYTES_MAX: u64 = 64 << 20;
+pub(super) const BODY_BYTES_MAX: u64 = 64 << 20;
 
-/// What a request may use of its virtual user: variables and plugin instances.
-pub(super) type Own<'u> = (&'u RefCell<Vars>, &'u RefCell<Instances>);
+/// What a request may use of its virtual user.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'u> {
+    pub(super) vars: &'u RefCell<Vars>,
+    pub(super) instances: &'u RefCell<Instances>,
+    pub(super) jar: &'u RefCell<Jar>,
+}
+
+/// A request on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'c> {
+    pub(super) id: RequestId,
+    pub(super) request: &'c Request,
+    /// Where a redirect sent it.
+    pub(super) hop: Option<&'c Hop>,
+    pub(super) origin: OriginId,
+    pub(super) own: Own<'c>,
+}
+
+impl<'c> Call<'c> {
+    pub(super) fn new(shard: &'c Shard, id: RequestId, hop: Option<&'c Hop>, own: Own<'c>) -> Self {
+        let request = &shard.program.requests[id.at()];
+        Self {
+            id,
+            request,
+            hop,
+            origin: hop.map_or(request.origin, |hop| hop.origin),
+            own,
+        }
+    }
+
+    pub(super) fn method(&self) -> &'c str {
+        match self.hop {
+            Some(hop) => hop.method(),
+            None => &self.request.method,
+        }
+    }
+
+    fn wanted(&self) -> Wanted {
+        let (request, http) = (self.request, &self.request.http);
+        let note = |wanted: bool, note: u8| if wanted { note } else { 0 };
+        Wanted {
+            to_head_request: self.method() == "HEAD",
+            headers: request.reads_headers,
+            notes: note(http.redirects > 0, note::REDIRECT)
+                | note(http.keeps_cookies, note::COOKIE)
+                | note(
+                    http.decodes && (request.reads_body || request.measures_body),
+                    note::CODED,
+                ),
+            body: request.reads_body,
+            coded_body: http.decodes && request.measures_body,
+            body_bytes_max: BODY_BYTES_MAX,
+        }
+    }
+}
+
+/// What came of a response.
+pub(super) enum Answer {
+    Judged(Verdict),
+    /// It sends the request on, and is itself not judged.
+    Redirect(Box<Moved>),
+}
 
 /// Why a request brought no response.
-#[derive(Clone, Copy)]
 pub(super) enum Broken {
     Cancelled,
     /// The system's error number, where there is one.
     Failed(ErrorKind, i32),
+    /// TLS could not be made or broke; why.
+    Tls(String),
+    /// Its redirect leads nowhere; why.
+    Redirect(String),
     /// It could not be rendered.
     Unsent(RenderError),
     /// The connection was kept open from before and its end crossed with the request: not one byte was answered.
@@ -39,32 +104,42 @@ impl Client {
     /// Sends the request and reads its response. The sample gets what is measured on the way.
     pub(super) async fn exchange(
         &mut self,
-        id: RequestId,
+        call: Call<'_>,
         start_ns: u64,
-        own: Own<'_>,
         sample: &mut Sample,
-    ) -> Result<Verdict, Broken> {
+    ) -> Result<Answer, Broken> {
         let shard = Rc::clone(&self.shard);
-        let request = &shard.program.requests[id.at()];
+        let origin = call.origin;
         let task = self.task;
-        let (slot, used, begun_ns) = match self.reusable(request.origin) {
+        let (slot, used, mut begun_ns) = match self.reusable(origin) {
             Some((slot, used)) => (slot, used, start_ns),
             None => {
-                let slot = self.connect(request.origin).await;
+                let slot = self.connect(origin).await;
                 let connected_ns = now_ns();
                 sample.connecting = connected_ns.saturating_sub(start_ns);
                 (slot?, 0, connected_ns)
             }
         };
-        sample.sent_bytes += self.send(id, slot, own.0).await? as u64;
+        let mut tls = None;
+        if shard.is_tls(origin) {
+            let connection = self.connections[origin.at()].as_mut();
+            tls = connection.and_then(|connection| connection.tls.take());
+            sample.tls = Some(0);
+            if tls.is_none() {
+                let made = self.handshake(origin, slot).await;
+                let made_ns = now_ns();
+                sample.tls = Some(made_ns.saturating_sub(begun_ns));
+                begun_ns = made_ns;
+                let (session, sent, received) = made?;
+                sample.sent_bytes += sent as u64;
+                sample.received_bytes += received as u64;
+                tls = Some(session);
+            }
+        }
+        sample.sent_bytes += self.send(call, slot, &mut tls).await? as u64;
         sample.was_sent = true;
 
-        let wanted = Wanted {
-            to_head_request: request.method == "HEAD",
-            headers: request.reads_headers,
-            body: request.reads_body,
-            body_bytes_max: BODY_BYTES_MAX,
-        };
+        let wanted = call.wanted();
         let mask = signal::RECEIVED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         self.reader.reset();
         let mut first_ns = 0;
@@ -84,7 +159,14 @@ impl Client {
             let (sent_ns, end_ns) = (ring.sent_ns(slot), ring.received_ns(slot));
             // Bytes first: what ended the connection, or the time, came after them.
             loop {
-                let run = ring.received(slot);
+                let run = match &mut tls {
+                    None => ring.received(slot),
+                    Some(session) => {
+                        let received = super::tls::receive(&mut ring, slot, session);
+                        sample.received_bytes += received.map_err(Broken::Tls)? as u64;
+                        session.plain()
+                    }
+                };
                 if run.is_empty() {
                     break;
                 }
@@ -96,7 +178,7 @@ impl Client {
                 let judge = |response: &Response<'_>| {
                     (
                         response.status,
-                        shard.judge(request, response, own, duration_ns),
+                        shard.answer(call, response, wanted.notes, duration_ns),
                     )
                 };
                 match self.reader.advance(run, &wanted, judge) {
@@ -105,28 +187,41 @@ impl Client {
                             consumed,
                             keep_alive,
                         },
-                        Some((status, verdict)),
+                        Some((status, answer)),
                     )) => {
-                        sample.received_bytes += consumed as u64;
                         sample.status = status;
                         stage(sample, sent_ns, first_ns, end_ns);
                         // Bytes after the response were not asked for: the connection cannot be trusted.
                         let is_clean = consumed == run_len;
-                        ring.consume(slot, consumed);
+                        match &mut tls {
+                            None => {
+                                sample.received_bytes += consumed as u64;
+                                ring.consume(slot, consumed);
+                            }
+                            Some(session) => session.consume(consumed),
+                        }
                         drop(ring);
-                        if keep_alive && is_clean {
-                            if let Some(connection) = &mut self.connections[request.origin.at()] {
+                        if keep_alive
+                            && is_clean
+                            && call.request.http.keep_alive
+                            && self.may_keep(origin)
+                        {
+                            if let Some(connection) = &mut self.connections[origin.at()] {
                                 connection.used += 1;
+                                connection.tls = tls;
                             }
                         } else {
-                            self.disconnect(request.origin);
+                            self.disconnect(origin);
                         }
-                        return Ok(verdict);
+                        return answer;
                     }
-                    Ok(_) => {
-                        sample.received_bytes += run_len as u64;
-                        ring.consume(slot, run_len);
-                    }
+                    Ok(_) => match &mut tls {
+                        None => {
+                            sample.received_bytes += run_len as u64;
+                            ring.consume(slot, run_len);
+                        }
+                        Some(session) => session.consume(run_len),
+                    },
                     Err(kind) => {
                         stage(sample, sent_ns, first_ns, end_ns);
                         return Err(Broken::Failed(kind, 0));
@@ -143,7 +238,7 @@ impl Client {
                     end_ns,
                 );
                 drop(ring);
-                return self.ended(id, own, used, errno, &wanted, sample);
+                return self.ended(call, used, errno, &wanted, sample);
             }
             if signals & signal::TIMEOUT != 0 {
                 let end_ns = ring.reaped_ns();
@@ -161,31 +256,29 @@ impl Client {
     /// The connection ended while a response was read: the end of one that goes until then, or an error.
     fn ended(
         &mut self,
-        id: RequestId,
-        own: Own<'_>,
+        call: Call<'_>,
         used: u64,
         errno: i32,
         wanted: &Wanted,
         sample: &mut Sample,
-    ) -> Result<Verdict, Broken> {
+    ) -> Result<Answer, Broken> {
         let shard = Rc::clone(&self.shard);
         let duration_ns = sample.sending + sample.waiting + sample.receiving;
-        let request = &shard.program.requests[id.at()];
         if errno == 0 {
             let judge = |response: &Response<'_>| {
                 (
                     response.status,
-                    shard.judge(request, response, own, duration_ns),
+                    shard.answer(call, response, wanted.notes, duration_ns),
                 )
             };
-            if let Ok((status, verdict)) = self.reader.end(wanted, judge) {
+            if let Ok((status, answer)) = self.reader.end(wanted, judge) {
                 sample.status = status;
-                self.disconnect(request.origin);
-                return Ok(verdict);
+                self.disconnect(call.origin);
+                return answer;
             }
         }
         if !self.reader.has_started() && used > 0 {
-            self.disconnect(request.origin);
+            self.disconnect(call.origin);
             return Err(Broken::Stale);
         }
         let kind = if errno == 0 {
@@ -199,16 +292,31 @@ impl Client {
 
 impl Shard {
     #[inline]
-    fn judge(
+    fn answer(
         &self,
-        request: &Request,
+        call: Call<'_>,
         response: &Response<'_>,
-        (vars, instances): Own<'_>,
+        heeded: u8,
+        duration_ns: u64,
+    ) -> Result<Answer, Broken> {
+        if response.notes & heeded != 0 {
+            return self.attend(call, response, heeded, duration_ns);
+        }
+        let verdict = self.judge(call, response, duration_ns);
+        Ok(Answer::Judged(verdict))
+    }
+
+    #[inline]
+    pub(super) fn judge(
+        &self,
+        call: Call<'_>,
+        response: &Response<'_>,
         duration_ns: u64,
     ) -> Verdict {
         let mut tools = self.tools.borrow_mut();
         let mut record = self.record.borrow_mut();
-        let (mut vars, mut instances) = (vars.borrow_mut(), instances.borrow_mut());
+        let mut vars = call.own.vars.borrow_mut();
+        let mut instances = call.own.instances.borrow_mut();
         Judge {
             program: &self.program,
             plugins: &self.plugins,
@@ -217,7 +325,7 @@ impl Shard {
             vars: &mut vars,
             instances: &mut instances,
         }
-        .judge(request, response, duration_ns)
+        .judge(call.request, response, duration_ns)
     }
 
     /// Waits for one of the signals of `mask`.

@@ -107,6 +107,15 @@ impl Vu {
                     let ns = pause_ns(*pause, &mut self.shard.tools.borrow_mut().rng);
                     self.sleep(now_ns().saturating_add(ns)).await
                 }
+                Step::Parallel { branches } => {
+                    at_once = 0;
+                    start_ns = None;
+                    self.parallel(branches).await
+                }
+                Step::Rendezvous { id, timeout } => {
+                    start_ns = None;
+                    self.rendezvous(*id, *timeout).await
+                }
                 step => {
                     frames.extend(self.entered(step));
                     Next::Step
@@ -122,7 +131,9 @@ impl Vu {
     /// The frame of a step that has steps in it, its first round begun; `None` when there is nothing to do.
     fn entered<'p>(&mut self, step: &'p Step) -> Option<Frame<'p>> {
         let frame = match step {
-            Step::Request(_) | Step::Think(_) => return None,
+            Step::Request(_) | Step::Think(_) | Step::Parallel { .. } | Step::Rendezvous { .. } => {
+                return None;
+            }
             Step::Repeat {
                 times,
                 counter,

@@ -1,17 +1,25 @@
 //! One core's share of the run: a glommio executor pinned to the core, and all that its virtual users touch.
 
+mod attend;
 mod bodies;
 mod client;
 mod driver;
 mod exchange;
 mod flow;
+mod foreign;
+mod hop;
 mod judge;
+mod load;
 mod request;
 mod rng;
 mod state;
 mod tasks;
+mod tls;
+mod together;
 mod tools;
+mod turns;
 mod vars;
 mod vu;
 
-pub(crate) use driver::{ShardSpec, run, vus};
+pub(crate) use driver::{ShardSpec, run};
+pub(crate) use rng::Rng;

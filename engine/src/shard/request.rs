@@ -4,34 +4,67 @@ use std::rc::Rc;
 
 use loadr_config::{OnFailure, RequestId};
 
-use super::exchange::Broken;
+use super::exchange::{Answer, Broken, Call, Own};
+use super::hop::Hop;
 use super::judge::Verdict;
 use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
+use crate::clock::now_ns;
 use crate::control::StopReason;
 use crate::error_kind::ErrorKind;
 use crate::metrics::Sample;
 
 impl Vu {
     /// One request step: connect if need be, send, wait, judge, count.
-    pub(super) async fn request(&mut self, id: RequestId, start_ns: u64) -> Next {
+    pub(super) async fn request(&mut self, id: RequestId, mut start_ns: u64) -> Next {
         let shard = Rc::clone(&self.shard);
         let request = &shard.program.requests[id.at()];
-        let mut sample = Sample::default();
+        let mut sample = Sample {
+            late: std::mem::take(&mut self.late_ns),
+            ..Sample::default()
+        };
+        if self.is_throttled {
+            let slot_ns = shard.scenarios[self.scenario.at()].throttle_slot(start_ns);
+            if slot_ns > start_ns {
+                if self.sleep(slot_ns).await == Next::Leave {
+                    return Next::Leave;
+                }
+                let due_ns = std::mem::replace(&mut start_ns, now_ns());
+                sample.blocked = start_ns - due_ns;
+            }
+        }
         let timeout_ns = u64::try_from(request.timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline_ns = start_ns.saturating_add(timeout_ns);
         shard
             .tasks
             .borrow_mut()
             .set_deadline(self.client.task, deadline_ns);
-        let own = (&*self.vars, &*self.instances);
+        let own = Own {
+            vars: &self.vars,
+            instances: &self.instances,
+            jar: &self.jar,
+        };
         let mut retried = false;
+        let mut hop: Option<Box<Hop>> = None;
         let outcome = loop {
-            match self.client.exchange(id, start_ns, own, &mut sample).await {
+            let call = Call::new(&shard, id, hop.as_deref(), own);
+            match self.client.exchange(call, start_ns, &mut sample).await {
                 // Once, and only for what may be sent twice (RFC 9110 section 9.2.2).
-                Err(Broken::Stale) if !retried && is_idempotent(&request.method) => retried = true,
-                outcome => break outcome,
+                Err(Broken::Stale) if !retried && is_idempotent(call.method()) => retried = true,
+                Ok(Answer::Redirect(moved)) => match self.client.follow(call, *moved).await {
+                    Ok(next) => {
+                        // Every hop is a request that was sent and answered, and is counted as one.
+                        shard.record.borrow_mut().request(id, &sample);
+                        sample = Sample::default();
+                        (start_ns, retried) = (now_ns(), false);
+                        hop = Some(next);
+                    }
+                    Err(broken) => break Err(broken),
+                },
+                Ok(Answer::Judged(verdict)) => break Ok(verdict),
+                Err(broken) => break Err(broken),
             }
         };
+        let origin = hop.map_or(request.origin, |hop| hop.origin);
         shard.tasks.borrow_mut().clear_deadline(self.client.task);
         let verdict = match outcome {
             Ok(verdict) => {
@@ -41,7 +74,7 @@ impl Vu {
             Err(broken) => {
                 let (kind, errno) = match broken {
                     Broken::Cancelled => {
-                        self.client.disconnect(request.origin);
+                        self.client.disconnect(origin);
                         return Next::Leave;
                     }
                     Broken::Unsent(error) => {
@@ -51,11 +84,33 @@ impl Vu {
                         shard.record.borrow_mut().request(id, &sample);
                         return self.back_off().await;
                     }
+                    Broken::Redirect(why) => {
+                        let text = || format!("{}: {why}", request.name);
+                        let mut record = shard.record.borrow_mut();
+                        record.error(ErrorKind::Redirect, text);
+                        sample.error = Some(ErrorKind::Redirect);
+                        self.failed += 1;
+                        record.request(id, &sample);
+                        return Next::Step;
+                    }
+                    Broken::Tls(why) => {
+                        self.client.disconnect(origin);
+                        let text =
+                            || format!("{} ({}): {why}", request.name, shard.address(origin));
+                        sample.error = Some(ErrorKind::Tls);
+                        self.failed += 1;
+                        {
+                            let mut record = shard.record.borrow_mut();
+                            record.error(ErrorKind::Tls, text);
+                            record.request(id, &sample);
+                        }
+                        return self.back_off().await;
+                    }
                     Broken::Failed(kind, errno) => (kind, errno),
                     Broken::Stale => (ErrorKind::Closed, 0),
                 };
-                self.client.disconnect(request.origin);
-                shard.record_error(id, kind, errno);
+                self.client.disconnect(origin);
+                shard.record_error(id, origin, kind, errno);
                 sample.error = Some(kind);
                 self.failed += 1;
                 shard.record.borrow_mut().request(id, &sample);

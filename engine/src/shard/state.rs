@@ -1,20 +1,26 @@
 //! What a shard's tasks share, on one thread: the ring, the timers, the record, the tools.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
+use rustls::ClientConfig;
 
+use super::foreign::Foreign;
 use super::tasks::{TaskId, Tasks, signal};
+use super::together::Waiter;
 use super::tools::Tools;
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
-use crate::http::RenderError;
+use crate::http::{Decoder, RenderError};
 use crate::instances::Instances;
+use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
+use crate::rendezvous::Places;
+use crate::schedule::{Leased, Pace, Paced, Pool};
 
 /// How a request gets its bytes.
 pub(crate) enum Prepared {
@@ -55,15 +61,125 @@ pub(crate) enum Phase {
     Cancelled,
 }
 
+/// No moment: later than any.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// One scenario on this shard. Users are numbered from 0, in the order in which they were made.
 pub(crate) struct ScenarioState {
     pub(crate) phase: Cell<Phase>,
+    /// When it began, by the plan's clock.
+    pub(crate) start_ns: Cell<u64>,
     /// Virtual users that have not left.
     pub(crate) live: Cell<u32>,
-    /// The most of them since the last handover.
-    pub(crate) peak: Cell<u32>,
+    /// Whether those who wait at its meeting places may still hope for users that this shard makes.
+    pub(crate) holds_places: Cell<bool>,
+    /// Those of them that take part: not the ones that rest until they are called.
+    active: Cell<u32>,
+    /// The most of these since the last handover.
+    peak: Cell<u32>,
     pub(crate) tasks: RefCell<Vec<TaskId>>,
+    /// By user: whether it waits between two iterations.
+    waiting: RefCell<Vec<bool>>,
     /// The plugin instances of users that are yet to come.
     pub(crate) instances: RefCell<Vec<Instances>>,
+    /// Users of lower number iterate, where a schedule says how many.
+    pub(crate) wanted: Cell<u32>,
+    /// The users of an open model, and by user when the iteration was due that it is called for.
+    pub(crate) pool: RefCell<Pool>,
+    pub(crate) calls: RefCell<Vec<u64>>,
+    /// What is counted, or paced, over the whole run.
+    shared: RefCell<Option<Leased>>,
+    pacing: RefCell<Option<Paced>>,
+    throttle: RefCell<Option<Paced>>,
+}
+
+impl ScenarioState {
+    /// `instances`: of each user to come; `called`: how many users of an open model there may be.
+    pub(crate) fn new(instances: Vec<Instances>, called: u32, leases: &ScenarioLeases) -> Self {
+        let paced = |pace: &Option<Arc<Pace>>| RefCell::new(pace.clone().map(Paced::new));
+        Self {
+            phase: Cell::new(Phase::Waiting),
+            start_ns: Cell::new(0),
+            live: Cell::new(0),
+            holds_places: Cell::new(true),
+            active: Cell::new(0),
+            peak: Cell::new(0),
+            tasks: RefCell::new(Vec::new()),
+            waiting: RefCell::new(Vec::new()),
+            instances: RefCell::new(instances),
+            wanted: Cell::new(0),
+            pool: RefCell::new(Pool::new(called)),
+            calls: RefCell::new(Vec::new()),
+            shared: RefCell::new(leases.iterations.clone().map(Leased::new)),
+            pacing: paced(&leases.pacing),
+            throttle: paced(&leases.throttle),
+        }
+    }
+
+    /// A user is made, perhaps for an iteration that was due at `call_ns`.
+    pub(crate) fn add(&self, task: TaskId, call_ns: u64) {
+        self.tasks.borrow_mut().push(task);
+        self.waiting.borrow_mut().push(false);
+        self.calls.borrow_mut().push(call_ns);
+        self.live.set(self.live.get() + 1);
+        self.set_active(self.active.get() + 1);
+    }
+
+    fn set_active(&self, active: u32) {
+        self.active.set(active);
+        self.peak.set(self.peak.get().max(active));
+    }
+
+    /// The most users that took part at once since this was last asked.
+    pub(crate) fn take_peak(&self) -> u32 {
+        self.peak.replace(self.active.get())
+    }
+
+    /// The user waits between two iterations; `is_idle` until it is called.
+    pub(crate) fn rests(&self, user: u32, is_idle: bool) {
+        self.waiting.borrow_mut()[user as usize] = true;
+        self.set_active(self.active.get() - u32::from(is_idle));
+    }
+
+    /// The user waits no more.
+    pub(crate) fn resumes(&self, user: u32, was_idle: bool) {
+        self.waiting.borrow_mut()[user as usize] = false;
+        self.set_active(self.active.get() + u32::from(was_idle));
+    }
+
+    pub(crate) fn is_waiting(&self, user: u32) -> bool {
+        self.waiting.borrow()[user as usize]
+    }
+
+    /// Wakes a user that waits between two iterations; what one in an iteration sleeps for goes on.
+    pub(crate) fn wake_waiting(&self, tasks: &mut Tasks, user: u32) {
+        if self.is_waiting(user) {
+            tasks.signal(self.tasks.borrow()[user as usize], signal::SLEPT);
+        }
+    }
+
+    /// One of the iterations that all users share; false when none is left.
+    pub(crate) fn take_shared(&self) -> bool {
+        self.shared.borrow_mut().as_mut().is_none_or(Leased::take)
+    }
+
+    /// When the next iteration may start, if the scenario limits them.
+    pub(crate) fn pacing_slot(&self, now_ns: u64) -> u64 {
+        self.slot(&self.pacing, now_ns)
+    }
+
+    /// When the next request may start, if the scenario limits them.
+    pub(crate) fn throttle_slot(&self, now_ns: u64) -> u64 {
+        self.slot(&self.throttle, now_ns)
+    }
+
+    fn slot(&self, paced: &RefCell<Option<Paced>>, now_ns: u64) -> u64 {
+        let start_ns = self.start_ns.get();
+        match paced.borrow_mut().as_mut() {
+            Some(paced) => start_ns.saturating_add(paced.take(now_ns.saturating_sub(start_ns))),
+            None => now_ns,
+        }
+    }
 }
 
 /// Whose a slot is, and the error that ended it.
@@ -87,14 +203,22 @@ pub(crate) struct Shard {
     pub(crate) record: RefCell<Box<Record>>,
     /// By [`ScenarioId`].
     pub(crate) scenarios: Vec<ScenarioState>,
+    /// Where users of all shards meet, and who waits there.
+    pub(crate) places: Arc<Places>,
+    pub(crate) waiters: RefCell<Vec<Waiter>>,
     /// A head and a body being rendered.
     pub(crate) scratch: RefCell<(Vec<u8>, Vec<u8>)>,
+    pub(super) decoder: RefCell<Decoder>,
+    /// For connections over TLS.
+    pub(super) tls: OnceCell<Arc<ClientConfig>>,
+    /// Origins met in the run.
+    pub(super) foreign: RefCell<Foreign>,
     /// By slot.
     owners: RefCell<Vec<Owner>>,
 }
 
 impl Shard {
-    /// `of_users`: by [`ScenarioId`](loadr_config::ScenarioId), the plugin instances of each virtual user to come.
+    /// `scenarios`: by [`ScenarioId`].
     pub(crate) fn new(
         program: Arc<Program>,
         plugins: Arc<LoadedPlugins>,
@@ -102,18 +226,9 @@ impl Shard {
         addresses: Arc<[SocketAddr]>,
         (ring, sockets): (Ring, u32),
         tools: Tools,
-        of_users: Vec<Vec<Instances>>,
+        scenarios: Vec<ScenarioState>,
+        places: Arc<Places>,
     ) -> Self {
-        let scenarios = of_users
-            .into_iter()
-            .map(|instances| ScenarioState {
-                phase: Cell::new(Phase::Waiting),
-                live: Cell::new(0),
-                peak: Cell::new(0),
-                tasks: RefCell::new(Vec::new()),
-                instances: RefCell::new(instances),
-            })
-            .collect();
         Self {
             prepared: program.requests.iter().map(Prepared::new).collect(),
             record: RefCell::new(Box::new(Record::new(&program))),
@@ -121,7 +236,12 @@ impl Shard {
             tasks: RefCell::new(Tasks::new()),
             tools: RefCell::new(tools),
             ring: RefCell::new(ring),
+            places,
+            waiters: RefCell::default(),
             scratch: RefCell::default(),
+            decoder: RefCell::new(Decoder::new()),
+            tls: OnceCell::new(),
+            foreign: RefCell::default(),
             owners: RefCell::new(vec![
                 Owner {
                     task: TaskId(0),
@@ -138,7 +258,7 @@ impl Shard {
 
     /// Begins a connection that signals `task`; on failure the system's error number.
     pub(crate) fn connect(&self, origin: OriginId, task: TaskId) -> Result<Slot, i32> {
-        let address = self.addresses[origin.at()];
+        let address = self.address(origin);
         let slot = self
             .ring
             .borrow_mut()
@@ -186,14 +306,22 @@ impl Shard {
 
     /// A virtual user is done.
     pub(crate) fn left(&self, scenario: ScenarioId) {
-        let live = &self.scenarios[scenario.at()].live;
-        live.set(live.get() - 1);
+        let state = &self.scenarios[scenario.at()];
+        state.live.set(state.live.get() - 1);
+        state.set_active(state.active.get() - 1);
+        self.user_left(scenario);
     }
 
     /// Counts a request that brought no response, with a text for people.
-    pub(crate) fn record_error(&self, id: RequestId, kind: ErrorKind, errno: i32) {
+    pub(crate) fn record_error(
+        &self,
+        id: RequestId,
+        origin: OriginId,
+        kind: ErrorKind,
+        errno: i32,
+    ) {
         let request = &self.program.requests[id.at()];
-        let address = self.addresses[request.origin.at()];
+        let address = self.address(origin);
         self.record.borrow_mut().error(kind, || {
             let why = match kind {
                 ErrorKind::Timeout => format!("no whole response within {:?}", request.timeout),
@@ -203,6 +331,9 @@ impl Shard {
                 }
                 ErrorKind::Protocol => "the response is not valid HTTP/1.1".into(),
                 ErrorKind::HeaderLimit => "the response's head is too large".into(),
+                ErrorKind::Decode => {
+                    "the response's body is not what its Content-Encoding says".into()
+                }
                 ErrorKind::BodyLimit => "the response's body is too large".into(),
                 _ => std::io::Error::from_raw_os_error(errno).to_string(),
             };

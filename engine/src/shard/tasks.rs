@@ -16,7 +16,7 @@ pub(crate) mod signal {
     pub(crate) const CONNECTED: u8 = 2;
     /// The peer closed, or the connection failed.
     pub(crate) const ENDED: u8 = 4;
-    /// A sleep is over.
+    /// A sleep is over, or the driver has called a user that rests.
     pub(crate) const SLEPT: u8 = 8;
     /// The request's time is up. Stays until the deadline is cleared: whoever sees it beside something better may
     /// leave it to the next wait.
@@ -79,6 +79,11 @@ impl Tasks {
         }
     }
 
+    /// Forgets that something was told, though it stays.
+    pub(crate) fn clear(&mut self, task: TaskId, bits: u8) {
+        self.entries[task.0 as usize].signals &= !bits;
+    }
+
     /// Forgets what was told of an earlier connection.
     pub(crate) fn forget_connection(&mut self, task: TaskId) {
         use signal::{CONNECTED, DRAINED, ENDED, RECEIVED};
@@ -119,12 +124,21 @@ impl Tasks {
         entry.signals &= !signal::TIMEOUT;
     }
 
-    /// `SLEPT` is signalled at `at_ns`.
+    /// `SLEPT` is signalled at `at_ns`; with `u64::MAX`, when the driver says so.
     pub(crate) fn set_sleep(&mut self, task: TaskId, at_ns: u64) {
         let entry = &mut self.entries[task.0 as usize];
         entry.wake_ns = at_ns;
         entry.signals &= !signal::SLEPT;
-        self.heap.push(Reverse((at_ns, task.0, Timer::Sleep)));
+        if at_ns != NEVER {
+            self.heap.push(Reverse((at_ns, task.0, Timer::Sleep)));
+        }
+    }
+
+    /// The sleep is over, whatever the time: its timer signals nothing any more.
+    pub(crate) fn clear_sleep(&mut self, task: TaskId) {
+        let entry = &mut self.entries[task.0 as usize];
+        entry.wake_ns = NEVER;
+        entry.signals &= !signal::SLEPT;
     }
 
     /// When the next timer comes up.

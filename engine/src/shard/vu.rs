@@ -10,6 +10,7 @@ use super::state::Shard;
 use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
+use crate::http::Jar;
 use crate::instances::Instances;
 
 /// The longest pause after a failed connection, in nanoseconds.
@@ -29,11 +30,18 @@ pub(super) enum Next {
 pub(crate) struct Vu {
     pub(super) shard: Rc<Shard>,
     pub(super) scenario: ScenarioId,
+    /// Whether the scenario limits its iterations, and its requests.
+    pub(super) is_paced: bool,
+    pub(super) is_throttled: bool,
+    /// How late the iteration began that the next request is the first of.
+    pub(super) late_ns: u64,
     /// Shared, and lent for no longer than a step takes between two waits: steps that run at once see each other's
     /// values.
     pub(super) vars: Rc<RefCell<Vars>>,
     /// Its own plugin instances, shared in the same way.
     pub(super) instances: Rc<RefCell<Instances>>,
+    /// Shared in the same way.
+    pub(super) jar: Rc<RefCell<Jar>>,
     /// Requests that failed.
     pub(super) failed: u64,
     /// By [`Step::Random`]: whose turn it is.
@@ -41,6 +49,8 @@ pub(crate) struct Vu {
     pub(super) client: Client,
     /// The pause after the next failed connection.
     pub(super) backoff_ns: u64,
+    /// What runs the branches of its parallel steps; made at first use, kept for their connections.
+    pub(super) lanes: Vec<Vu>,
 }
 
 impl Vu {
@@ -53,7 +63,12 @@ impl Vu {
         instances: Instances,
     ) -> Self {
         let vars = Vars::new(shard.program.vars.len(), number);
+        let limits = &shard.program.scenarios[scenario.at()];
+        shard.places.user_came(&shard.program, scenario);
         Self {
+            is_paced: limits.pacing.is_some(),
+            is_throttled: limits.throttle.is_some(),
+            late_ns: 0,
             scenario,
             failed: 0,
             turns: vec![number as u32; shard.program.randoms as usize],
@@ -61,34 +76,10 @@ impl Vu {
             shard,
             vars: Rc::new(RefCell::new(vars)),
             instances: Rc::new(RefCell::new(instances)),
+            jar: Rc::default(),
             backoff_ns: BACKOFF_NS_FIRST,
+            lanes: Vec::new(),
         }
-    }
-
-    /// Runs until the scenario ends, or so many iterations.
-    pub(crate) async fn run(mut self, iterations: Option<u64>) {
-        let shard = Rc::clone(&self.shard);
-        let flow = &shard.program.scenarios[self.scenario.at()].flow;
-        let mut frames = Vec::new();
-        let mut began_ns = now_ns();
-        while iterations.is_none_or(|n| self.vars.borrow().iteration < n)
-            && shard.takes_iterations(self.scenario)
-        {
-            if self.iterate(flow, &mut frames, began_ns).await == Next::Leave {
-                shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
-                break;
-            }
-            // The end of an iteration is the start of the next: one look at the clock serves both.
-            let ended_ns = now_ns();
-            shard
-                .record
-                .borrow_mut()
-                .iteration(self.scenario, ended_ns - began_ns);
-            began_ns = ended_ns;
-            self.vars.borrow_mut().iteration += 1;
-        }
-        self.client.disconnect_all();
-        shard.left(self.scenario);
     }
 
     /// A pause after a failure, so that a dead target is not hammered and the shard does not spin: from 1 ms, doubling

@@ -235,12 +235,13 @@ fn holds(check: &ValueCheck, value: &[u8]) -> Result<(), String> {
     if check.min.is_none() && check.max.is_none() {
         return Ok(());
     }
-    let Some(number) = number_of(value.trim_ascii()) else {
+    let number = number_of(value.trim_ascii()).filter(|number| !number.is_nan());
+    let Some(number) = number else {
         return Err(format!("`{}` is not a number", shown()));
     };
     match (check.min, check.max) {
-        (Some(min), _) if !(number >= min) => Err(format!("`{}` is less than {min}", shown())),
-        (_, Some(max)) if !(number <= max) => Err(format!("`{}` is more than {max}", shown())),
+        (Some(min), _) if number < min => Err(format!("`{}` is less than {min}", shown())),
+        (_, Some(max)) if number > max => Err(format!("`{}` is more than {max}", shown())),
         _ => Ok(()),
     }
 }

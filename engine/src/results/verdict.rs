@@ -1,0 +1,113 @@
+//! The honesty rule: whether the figures may be the generator's instead of the target's, and why.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::run::Outcome;
+use crate::thresholds::Sum;
+
+/// The share of a core from which on a shard counts as busy.
+const BUSY: f64 = 0.95;
+/// The share of the reported 99th percentile from which on the generator's lag is too much of it.
+const LAG_SHARE: f64 = 0.1;
+/// Response times that are so many times the service times, and so many milliseconds more, are explained.
+const GAP_FACTOR: f64 = 1.5;
+const GAP_MS: f64 = 1.0;
+
+/// The generator's health.
+#[derive(Clone, Debug, Serialize)]
+pub struct Generator {
+    /// The shards' processors.
+    pub cores: Vec<usize>,
+    /// 99th percentile of the generator's lag; `null` when it had nothing to do.
+    pub lag_p99_ms: Option<f64>,
+    /// The highest share of its core that a shard used over a second.
+    pub cpu_max: f64,
+    /// Whether the generator may have been what limited the figures.
+    pub bottleneck: bool,
+    /// Why, for people.
+    pub reasons: Vec<String>,
+    /// Iterations that began more than 10 ms after they were due.
+    pub late_iterations: u64,
+    /// How late the latest of all iterations began.
+    pub late_max_ms: f64,
+    /// What repeats every random choice of the run: `--seed`.
+    pub seed: u64,
+    /// What is worth knowing and no fault.
+    pub notes: Vec<String>,
+}
+
+/// What is known of the generator. `merged` has each metric over all its series.
+pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<&'static str, Sum>) -> Generator {
+    let p99 = |metric| {
+        let trend = merged
+            .get(metric)
+            .and_then(|sum: &Sum| sum.trend.as_ref())?;
+        (trend.count() > 0).then(|| trend.percentile_ms(99.0))
+    };
+    let program = &outcome.program;
+    let records = &outcome.aggregate.total.scenarios;
+    let is_open = program.scenarios.iter().any(|s| s.executor.is_open());
+    // In the closed model the two are the same.
+    let (lag, response, service) = (
+        p99("generator_lag"),
+        p99("http_req_response"),
+        p99("http_req_duration"),
+    );
+    let cpu_max = outcome.aggregate.cpu_max();
+    let dropped: u64 = records.iter().map(|r| r.dropped).sum();
+    let late: u64 = records.iter().map(|r| r.late).sum();
+    let late_max_ms = records.iter().map(|r| r.late_max_ns).max().unwrap_or(0) as f64 / 1e6;
+    let mut reasons = Vec::new();
+    let mut notes = Vec::new();
+    if dropped > 0 {
+        let due: u64 = records
+            .iter()
+            .map(|r| r.iterations + r.interrupted + r.dropped)
+            .sum();
+        reasons.push(format!(
+            "dropped iterations: {dropped} of {due} that were due found every virtual user busy and `max_vus` reached, \
+             and were not made"
+        ));
+    }
+    if let (Some(lag), Some(response)) = (lag, response)
+        && lag > response * LAG_SHARE
+    {
+        reasons.push(format!(
+            "generator lag: 1 % of what arrived or was due waited {lag:.3} ms or longer for the generator, above a \
+             tenth of the reported p99 of {response:.3} ms"
+        ));
+    }
+    if cpu_max > BUSY {
+        let busy = format!("a shard's core was {:.0} % busy", cpu_max * 100.0);
+        if is_open {
+            reasons.push(format!("{busy}: it may not have kept up with the schedule"));
+        } else {
+            notes.push(format!(
+                "{busy}: the throughput found is the generator's, not the target's"
+            ));
+        }
+    }
+    if let (Some(response), Some(service)) = (response, service)
+        && is_open
+        && response > service * GAP_FACTOR
+        && response > service + GAP_MS
+    {
+        notes.push(format!(
+            "p99 is {response:.1} ms from when requests were due and {service:.1} ms from when they were sent: between \
+             the two they waited for a connection or for the generator, and a user would have felt the first"
+        ));
+    }
+    Generator {
+        cores: outcome.cores.clone(),
+        lag_p99_ms: lag,
+        cpu_max,
+        bottleneck: !reasons.is_empty(),
+        reasons,
+        late_iterations: late,
+        late_max_ms,
+        seed: outcome.seed,
+        notes,
+    }
+}

@@ -1,0 +1,180 @@
+//! One shard's arrivals of an open model, in order.
+
+use loadr_config::Arrival;
+
+use super::rate::RateCurve;
+use crate::shard::Rng;
+
+/// Those arrivals `k` of the one global schedule for which `k mod count` is `index`.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrivals {
+    curve: RateCurve,
+    spacing: Spacing,
+    /// The number of the next one.
+    next: u64,
+    count: u64,
+    due_ns: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Spacing {
+    /// Arrival `k` is due when `k` have been.
+    Uniform,
+    /// A Poisson process of rate 1 whose time is the number of arrivals due by the curve. Every shard draws all gaps, at
+    /// about 10 ns each, so that the schedule does not depend on how many shards there are.
+    Poisson {
+        rng: Rng,
+        /// Gaps drawn, and their sum.
+        drawn: u64,
+        at: f64,
+    },
+}
+
+impl Arrivals {
+    /// `index` is below `count`. The same seed gives the same global schedule, whatever `count` is.
+    pub(crate) fn new(
+        curve: RateCurve,
+        arrival: Arrival,
+        seed: u64,
+        (index, count): (u32, u32),
+    ) -> Self {
+        let spacing = match arrival {
+            Arrival::Uniform => Spacing::Uniform,
+            Arrival::Poisson => Spacing::Poisson {
+                rng: Rng::new(seed),
+                drawn: 0,
+                at: 0.0,
+            },
+        };
+        let mut arrivals = Self {
+            curve,
+            spacing,
+            next: index.into(),
+            count: count.max(1).into(),
+            due_ns: None,
+        };
+        arrivals.due_ns = arrivals.find();
+        arrivals
+    }
+
+    /// When the next one is due; `None` when there is none any more.
+    #[inline]
+    pub(crate) fn due_ns(&self) -> Option<u64> {
+        self.due_ns
+    }
+
+    /// The next one is done with.
+    pub(crate) fn advance(&mut self) {
+        self.next += self.count;
+        self.due_ns = self.find();
+    }
+
+    fn find(&mut self) -> Option<u64> {
+        match &mut self.spacing {
+            Spacing::Uniform => self.curve.due_ns(self.next as f64),
+            Spacing::Poisson { rng, drawn, at } => {
+                while *drawn <= self.next && *at < self.curve.total() {
+                    // From just above 0 to 1, so that the logarithm is finite.
+                    *at -= (1.0 - rng.unit()).ln();
+                    *drawn += 1;
+                }
+                self.curve.due_ns(*at)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use loadr_config::RateStage;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(super) fn all(mut arrivals: Arrivals) -> Vec<u64> {
+        let mut dues = Vec::new();
+        while let Some(due_ns) = arrivals.due_ns() {
+            dues.push(due_ns);
+            arrivals.advance();
+        }
+        dues
+    }
+
+    fn curve(start: f64, stages: &[(u64, f64)]) -> RateCurve {
+        let stages: Vec<RateStage> = stages
+            .iter()
+            .map(|&(ms, target)| RateStage {
+                duration: Duration::from_millis(ms),
+                target,
+            })
+            .collect();
+        RateCurve::new(start, &stages)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn the_union_over_shards_is_the_one_schedule(
+            start in 0.0..2_000.0,
+            stages in proptest::collection::vec((0_u64..3_000, prop_oneof![Just(0.0), 0.0..2_000.0]), 1..6),
+            shards in 1_u32..9,
+            poisson in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            let arrival = if poisson { Arrival::Poisson } else { Arrival::Uniform };
+            let curve = curve(start, &stages);
+            let whole = all(Arrivals::new(curve.clone(), arrival, seed, (0, 1)));
+            prop_assert!(whole.is_sorted());
+            prop_assert!(whole.last().is_none_or(|last| *last <= curve.end_ns()));
+            if !poisson {
+                prop_assert_eq!(whole.len() as f64, curve.total().ceil());
+            }
+            let mut union = vec![None; whole.len()];
+            for index in 0..shards {
+                let part = all(Arrivals::new(curve.clone(), arrival, seed, (index, shards)));
+                for (i, due_ns) in part.into_iter().enumerate() {
+                    union[i * shards as usize + index as usize] = Some(due_ns);
+                }
+            }
+            let union: Option<Vec<u64>> = union.into_iter().collect();
+            prop_assert_eq!(union, Some(whole));
+        }
+    }
+
+    #[test]
+    fn poisson_gaps_are_exponential_with_the_rate_as_mean() {
+        let dues = all(Arrivals::new(
+            curve(1_000.0, &[(100_000, 1_000.0)]),
+            Arrival::Poisson,
+            42,
+            (0, 1),
+        ));
+        // Within four standard deviations (316) of 100,000.
+        assert!((98_735..101_265).contains(&dues.len()), "{}", dues.len());
+        let gaps: Vec<f64> = dues
+            .windows(2)
+            .map(|w| (w[1] - w[0]) as f64 / 1e6)
+            .collect();
+        let share = |above_ms: f64| {
+            gaps.iter().filter(|gap| **gap > above_ms).count() as f64 / gaps.len() as f64
+        };
+        // P(gap > t) is e^-t, in units of the mean gap of 1 ms.
+        for t in [0.5_f64, 1.0, 2.0] {
+            let off = share(t) - (-t).exp();
+            assert!(off.abs() < 0.01, "{t}: {off}");
+        }
+        let other = all(Arrivals::new(
+            curve(1_000.0, &[(1_000, 1_000.0)]),
+            Arrival::Poisson,
+            43,
+            (0, 1),
+        ));
+        assert_ne!(
+            other[..100],
+            dues[..100],
+            "another seed is another schedule"
+        );
+    }
+}

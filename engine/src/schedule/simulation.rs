@@ -1,0 +1,252 @@
+//! Whole schedules on a simulated clock: random plans over random numbers of shards, with users that take random times.
+//! What must hold for every run is checked for each.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use loadr_config::{Arrival, RateStage, UserStage};
+use proptest::prelude::*;
+
+use super::{Arrivals, Lease, Leased, Pool, RateCurve, Seat, UserCurve, UserSteps, nanos, share};
+use crate::shard::Rng;
+
+/// What a run did, over all shards.
+#[derive(Debug, Default)]
+struct Tally {
+    /// What the target saw begin.
+    started: u64,
+    finished: u64,
+    cancelled: u64,
+    dropped: u64,
+    /// The most users busy at once, added up over the shards.
+    busy_max: u32,
+}
+
+/// One shard of an open model.
+fn open_shard(
+    mut arrivals: Arrivals,
+    most: u32,
+    cancel_ns: u64,
+    mut service_ns: impl FnMut() -> u64,
+    tally: &mut Tally,
+) {
+    let mut pool = Pool::new(most);
+    let mut ends: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
+    let mut busy_max = 0;
+    while let Some(due_ns) = arrivals.due_ns() {
+        arrivals.advance();
+        while let Some(&Reverse((end_ns, user))) = ends.peek().filter(|e| e.0.0 <= due_ns) {
+            ends.pop();
+            pool.rest(user);
+            tally.finished += 1;
+            assert!(end_ns <= due_ns);
+        }
+        match pool.take() {
+            Seat::Nobody => tally.dropped += 1,
+            Seat::Idle(user) | Seat::New(user) => {
+                tally.started += 1;
+                ends.push(Reverse((due_ns + service_ns(), user)));
+            }
+        }
+        assert_eq!(pool.busy() as usize, ends.len());
+        busy_max = busy_max.max(pool.busy());
+    }
+    assert!(busy_max <= most, "{busy_max} of {most}");
+    tally.busy_max += busy_max;
+    for Reverse((end_ns, _)) in ends {
+        if end_ns <= cancel_ns {
+            tally.finished += 1;
+        } else {
+            tally.cancelled += 1;
+        }
+    }
+}
+
+/// One shard of users that follow a ramp; each begins its next iteration as the last one ends.
+fn ramp_shard(
+    curve: UserCurve,
+    place: (u32, u32),
+    graceful_ns: u64,
+    mut service_ns: impl FnMut() -> u64,
+    tally: &mut Tally,
+) {
+    let end_ns = curve.end_ns();
+    let (mut wanted, mut steps) = UserSteps::new(curve, place);
+    // By user: when its iteration ends, and since when it is not wanted.
+    let mut ends: Vec<Option<u64>> = Vec::new();
+    let mut away: Vec<u64> = Vec::new();
+    let (mut now_ns, mut busy_max) = (0, 0);
+    loop {
+        for user in 0..ends.len() {
+            let is_late =
+                ends[user].is_some_and(|end| end > away[user].saturating_add(graceful_ns));
+            let stop_ns = if is_late {
+                away[user].saturating_add(graceful_ns)
+            } else {
+                u64::MAX
+            };
+            match ends[user] {
+                Some(end) if end <= now_ns.min(stop_ns) => {
+                    tally.finished += 1;
+                    ends[user] = None;
+                }
+                Some(_) if stop_ns <= now_ns => {
+                    tally.cancelled += 1;
+                    ends[user] = None;
+                }
+                _ => {}
+            }
+        }
+        for user in 0..wanted as usize {
+            if ends.len() <= user {
+                ends.push(None);
+                away.push(u64::MAX);
+            }
+            if ends[user].is_none() && now_ns < end_ns {
+                tally.started += 1;
+                ends[user] = Some(now_ns + service_ns().max(1));
+            }
+        }
+        let busy = ends.iter().flatten().count() as u32;
+        busy_max = busy_max.max(busy);
+        let leaving =
+            |user: usize| ends[user].map(|end| end.min(away[user].saturating_add(graceful_ns)));
+        let next_end = (0..ends.len()).filter_map(leaving).min();
+        let next_step = steps.next().map(|step| step.0);
+        let Some(next_ns) = next_end.into_iter().chain(next_step).min() else {
+            break;
+        };
+        now_ns = next_ns.max(now_ns);
+        while let Some((_, part)) = steps.next().filter(|step| step.0 <= now_ns) {
+            steps.advance();
+            for user in part..wanted.min(away.len() as u32) {
+                away[user as usize] = now_ns;
+            }
+            for user in wanted..part.min(away.len() as u32) {
+                away[user as usize] = u64::MAX;
+            }
+            wanted = part;
+        }
+    }
+    tally.busy_max += busy_max;
+}
+
+fn service(seed: u64, index: u32, most_ns: u64) -> impl FnMut() -> u64 {
+    let mut rng = Rng::new(seed.wrapping_add(u64::from(index) << 32));
+    move || rng.below(most_ns + 1)
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_arrival_is_started_or_dropped_and_every_start_finished_or_cancelled(
+        start in 0.0..500.0,
+        stages in proptest::collection::vec((0_u64..4_000, prop_oneof![Just(0.0), 0.0..500.0]), 1..6),
+        shards in 1_u32..9,
+        max_vus in 1_u32..60,
+        poisson in any::<bool>(),
+        seed in any::<u64>(),
+        service_ms in 0_u64..1_000,
+        graceful_ms in 0_u64..500,
+    ) {
+        let arrival = if poisson { Arrival::Poisson } else { Arrival::Uniform };
+        let stages: Vec<RateStage> = stages
+            .iter()
+            .map(|&(length, target)| RateStage { duration: ms(length), target })
+            .collect();
+        let curve = RateCurve::new(start, &stages);
+        let mut whole = Arrivals::new(curve.clone(), arrival, seed, (0, 1));
+        let mut planned = 0;
+        while whole.due_ns().is_some() {
+            whole.advance();
+            planned += 1;
+        }
+        let mut tally = Tally::default();
+        let count = shards.min(max_vus);
+        for index in 0..count {
+            let most = share(max_vus, index, shards);
+            prop_assert!(most > 0, "a shard with arrivals has users");
+            let arrivals = Arrivals::new(curve.clone(), arrival, seed, (index, count));
+            let cancel_ns = curve.end_ns() + nanos(ms(graceful_ms));
+            open_shard(arrivals, most, cancel_ns, service(seed, index, service_ms * 1_000_000), &mut tally);
+        }
+        prop_assert_eq!(tally.started + tally.dropped, planned);
+        prop_assert_eq!(tally.finished, tally.started - tally.cancelled);
+        prop_assert!(tally.busy_max <= max_vus);
+    }
+
+    #[test]
+    fn ramping_users_are_never_more_than_allowed_and_no_iteration_is_lost(
+        start in 0_u32..20,
+        stages in proptest::collection::vec((0_u64..3_000, 0_u32..40), 1..6),
+        shards in 1_u32..9,
+        seed in any::<u64>(),
+        service_ms in 1_u64..500,
+        graceful_ms in 0_u64..500,
+    ) {
+        let stages: Vec<UserStage> = stages
+            .iter()
+            .map(|&(length, target)| UserStage { duration: ms(length), target })
+            .collect();
+        let most = stages.iter().map(|s| s.target).fold(start, u32::max);
+        let mut tally = Tally::default();
+        for index in 0..shards {
+            let curve = UserCurve::new(start, &stages);
+            ramp_shard(curve, (index, shards), nanos(ms(graceful_ms)), service(seed, index, service_ms * 1_000_000), &mut tally);
+        }
+        prop_assert_eq!(tally.finished, tally.started - tally.cancelled);
+        prop_assert!(tally.busy_max <= most, "{} of {}", tally.busy_max, most);
+    }
+
+    #[test]
+    fn shared_iterations_are_exactly_as_many_as_the_plan_says(
+        total in 1_u64..3_000,
+        users in 1_u32..40,
+        shards in 1_u32..9,
+        seed in any::<u64>(),
+    ) {
+        let lease = Lease::new(total, shards);
+        let mut done = 0;
+        // Every user of every shard, in the order in which they become free.
+        let mut free = BinaryHeap::new();
+        let mut leased: Vec<Leased> = (0..shards).map(|_| Leased::new(std::sync::Arc::clone(&lease))).collect();
+        for user in 0..users {
+            free.push(Reverse((0_u64, user)));
+        }
+        let mut service_ns = service(seed, 0, 1_000_000);
+        while let Some(Reverse((at_ns, user))) = free.pop() {
+            if leased[(user % shards) as usize].take() {
+                done += 1;
+                free.push(Reverse((at_ns + service_ns(), user)));
+            }
+        }
+        prop_assert_eq!(done, total);
+    }
+}
+
+#[test]
+fn an_hour_of_a_thousand_a_second_is_a_moment() {
+    let stage = RateStage {
+        duration: Duration::from_secs(3600),
+        target: 1_000.0,
+    };
+    let curve = RateCurve::new(1_000.0, &[stage]);
+    let mut tally = Tally::default();
+    for index in 0..4 {
+        let arrivals = Arrivals::new(curve.clone(), Arrival::Uniform, 0, (index, 4));
+        open_shard(
+            arrivals,
+            10,
+            curve.end_ns(),
+            service(1, index, 5_000_000),
+            &mut tally,
+        );
+    }
+    assert_eq!(tally.started + tally.dropped, 3_600_000);
+}

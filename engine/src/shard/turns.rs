@@ -1,0 +1,146 @@
+//! A virtual user's iterations: when one may begin, what came of it, when the user leaves.
+
+use std::rc::Rc;
+
+use super::state::{NEVER, Phase};
+use super::tasks::signal;
+use super::vu::{Next, Vu};
+use crate::clock::now_ns;
+
+/// What decides whether a user begins another iteration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// As long as the scenario runs.
+    Loop,
+    /// So many in all.
+    Times(u64),
+    /// As long as the whole run has some left.
+    Shared,
+    /// While the user's number is below the schedule's.
+    Scheduled,
+    /// One for each call of the driver.
+    Called,
+}
+
+impl Vu {
+    /// Runs until the scenario, or the user's own work, ends. `user` is its number on this shard.
+    pub(crate) async fn run(mut self, user: u32, work: Work) {
+        let shard = Rc::clone(&self.shard);
+        let flow = &shard.program.scenarios[self.scenario.at()].flow;
+        let mut frames = Vec::new();
+        let mut began_ns = now_ns();
+        while let Some(start_ns) = self.turn(user, work, began_ns).await {
+            began_ns = start_ns;
+            if self.iterate(flow, &mut frames, began_ns).await == Next::Leave {
+                shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
+                if work == Work::Scheduled && self.may_come_back() {
+                    began_ns = now_ns();
+                    continue;
+                }
+                break;
+            }
+            // The end of an iteration is the start of the next: one look at the clock serves both.
+            let ended_ns = now_ns();
+            shard
+                .record
+                .borrow_mut()
+                .iteration(self.scenario, ended_ns - began_ns);
+            began_ns = ended_ns;
+            self.vars.borrow_mut().iteration += 1;
+        }
+        self.disconnect_all();
+        shard.left(self.scenario);
+    }
+
+    /// Waits until the user may begin an iteration: when that is, `now_ns` or later. `None`: never again.
+    #[inline]
+    async fn turn(&mut self, user: u32, work: Work, now_ns: u64) -> Option<u64> {
+        match work {
+            Work::Loop if !self.is_paced => self.is_on().then_some(now_ns),
+            Work::Times(n) if !self.is_paced => {
+                (self.vars.borrow().iteration < n && self.is_on()).then_some(now_ns)
+            }
+            _ => self.wait_turn(user, work, now_ns).await,
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.shard.takes_iterations(self.scenario)
+    }
+
+    async fn wait_turn(&mut self, user: u32, work: Work, began_ns: u64) -> Option<u64> {
+        let shard = Rc::clone(&self.shard);
+        let state = &shard.scenarios[self.scenario.at()];
+        let mut at_ns = began_ns;
+        loop {
+            if work == Work::Called {
+                // Before the look at the scenario: what was due before its end is run.
+                let due_ns = state.calls.borrow_mut()[user as usize];
+                if due_ns != NEVER {
+                    state.calls.borrow_mut()[user as usize] = NEVER;
+                    at_ns = now_ns();
+                    self.late_ns = at_ns.saturating_sub(due_ns);
+                    return Some(at_ns);
+                }
+            }
+            if !self.is_on() {
+                return None;
+            }
+            let is_due = match work {
+                Work::Loop | Work::Shared => true,
+                Work::Times(n) if self.vars.borrow().iteration < n => true,
+                Work::Times(_) => return None,
+                Work::Scheduled => user < state.wanted.get(),
+                Work::Called => {
+                    state.pool.borrow_mut().rest(user);
+                    false
+                }
+            };
+            if !is_due {
+                if !self.rest(user, NEVER).await {
+                    return None;
+                }
+                at_ns = now_ns();
+                continue;
+            }
+            if self.is_paced {
+                let slot_ns = state.pacing_slot(at_ns);
+                if slot_ns > at_ns {
+                    if !self.rest(user, slot_ns).await {
+                        return None;
+                    }
+                    at_ns = now_ns();
+                }
+                let is_wanted = work != Work::Scheduled || user < state.wanted.get();
+                if !self.is_on() || !is_wanted {
+                    continue;
+                }
+            }
+            let has_one = work != Work::Shared || state.take_shared();
+            return has_one.then_some(at_ns);
+        }
+    }
+
+    /// Waits between iterations for a call, a change of the schedule, or `until_ns`; false when the user must leave.
+    async fn rest(&mut self, user: u32, until_ns: u64) -> bool {
+        let shard = Rc::clone(&self.shard);
+        let state = &shard.scenarios[self.scenario.at()];
+        state.rests(user, until_ns == NEVER);
+        let next = self.sleep(until_ns).await;
+        state.resumes(user, until_ns == NEVER);
+        next != Next::Leave || self.may_come_back()
+    }
+
+    /// After a cancel: whether only this user's iteration was meant, and so the user stays.
+    fn may_come_back(&mut self) -> bool {
+        let state = &self.shard.scenarios[self.scenario.at()];
+        if state.phase.get() == Phase::Cancelled {
+            return false;
+        }
+        self.shard
+            .tasks
+            .borrow_mut()
+            .clear(self.client.task, signal::CANCEL);
+        true
+    }
+}

@@ -1,0 +1,185 @@
+//! One connection's TLS: received records in, plain text out, and the other way round. The ring's buffers are read and
+//! written through; what is kept between two calls is a record that is not whole.
+
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+};
+
+/// Memory beyond this is given back when it is empty.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+pub(crate) struct Session {
+    connection: UnbufferedClientConnection,
+    /// Received, and not a whole record yet.
+    incoming: Vec<u8>,
+    /// To be sent.
+    outgoing: Vec<u8>,
+    plain: Vec<u8>,
+    /// How much of `plain` is consumed.
+    consumed: usize,
+    is_open: bool,
+}
+
+impl Session {
+    /// `name`: what the server must be; sent as SNI unless it is an address. The first records are ready to be sent.
+    ///
+    /// # Errors
+    /// For people.
+    pub(crate) fn new(config: &Arc<ClientConfig>, name: &str) -> Result<Self, String> {
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| format!("`{name}` cannot be the name of a TLS server"))?;
+        let connection = UnbufferedClientConnection::new(Arc::clone(config), name)
+            .map_err(|error| error.to_string())?;
+        let mut session = Self {
+            connection,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            plain: Vec::new(),
+            consumed: 0,
+            is_open: false,
+        };
+        session.process(None)?;
+        Ok(session)
+    }
+
+    /// Whether the handshake is done, as far as sending goes.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Takes received bytes.
+    ///
+    /// # Errors
+    /// What is wrong with them; an alert for the peer may be ready to be sent.
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.incoming.extend_from_slice(bytes);
+        self.process(None)
+    }
+
+    /// Encrypts bytes after what is already to be sent.
+    ///
+    /// # Errors
+    /// When the connection cannot carry them.
+    pub(crate) fn seal(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.process(Some(bytes))
+    }
+
+    /// Plain text that is not consumed.
+    #[inline]
+    pub(crate) fn plain(&self) -> &[u8] {
+        &self.plain[self.consumed..]
+    }
+
+    #[inline]
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.consumed += len;
+        if self.consumed >= self.plain.len() {
+            self.consumed = 0;
+            empty(&mut self.plain);
+        }
+    }
+
+    /// What is to be sent; [`Session::sent`] once it is.
+    pub(crate) fn outgoing(&self) -> &[u8] {
+        &self.outgoing
+    }
+
+    pub(crate) fn sent(&mut self) {
+        empty(&mut self.outgoing);
+    }
+
+    /// Works off what was received, up to where more is needed, and encrypts `plain` where there is any.
+    fn process(&mut self, mut plain: Option<&[u8]>) -> Result<(), String> {
+        let mut at = 0;
+        loop {
+            let UnbufferedStatus { mut discard, state } = self
+                .connection
+                .process_tls_records(&mut self.incoming[at..]);
+            let is_done = match state.map_err(|error| error.to_string())? {
+                ConnectionState::EncodeTlsData(mut encode) => {
+                    append(&mut self.outgoing, |space| {
+                        encode.encode(space).map_err(|error| match error {
+                            EncodeError::InsufficientSize(needed) => Some(needed),
+                            EncodeError::AlreadyEncoded => None,
+                        })
+                    })?;
+                    false
+                }
+                ConnectionState::TransmitTlsData(transmit) => {
+                    transmit.done();
+                    false
+                }
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(|error| error.to_string())?;
+                        discard += record.discard;
+                        self.plain.extend_from_slice(record.payload);
+                    }
+                    false
+                }
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    self.is_open = true;
+                    if let Some(bytes) = plain.take() {
+                        append(&mut self.outgoing, |space| {
+                            traffic.encrypt(bytes, space).map_err(|error| match error {
+                                EncryptError::InsufficientSize(needed) => Some(needed),
+                                EncryptError::EncryptExhausted => None,
+                            })
+                        })?;
+                    }
+                    true
+                }
+                ConnectionState::PeerClosed => false,
+                // Early data is for servers.
+                ConnectionState::BlockedHandshake
+                | ConnectionState::Closed
+                | ConnectionState::ReadEarlyData(_) => true,
+                _ => return Err("TLS is in a state that this program does not know".to_owned()),
+            };
+            at += discard;
+            if is_done {
+                break;
+            }
+        }
+        if at == self.incoming.len() {
+            empty(&mut self.incoming);
+        } else {
+            self.incoming.drain(..at);
+        }
+        match plain {
+            Some(_) => Err("the TLS connection cannot carry a request".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Appends what `write` puts into the space it is given, which grows to what it says it needs.
+fn append(
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
+) -> Result<(), String> {
+    let start = out.len();
+    for _ in 0..2 {
+        match write(&mut out[start..]) {
+            Ok(len) => {
+                out.truncate(start + len);
+                return Ok(());
+            }
+            Err(Some(needed)) => out.resize(start + needed.required_size, 0),
+            Err(None) => break,
+        }
+    }
+    Err("the TLS connection cannot encrypt any more".to_owned())
+}
+
+fn empty(memory: &mut Vec<u8>) {
+    memory.clear();
+    if memory.capacity() > KEPT_BYTES_MAX {
+        *memory = Vec::new();
+    }
+}
