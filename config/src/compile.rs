@@ -4,10 +4,13 @@
 mod body;
 mod builder;
 mod chain;
+mod data;
 mod executor;
 mod expressions;
 mod flow;
 mod head;
+mod made;
+mod multipart;
 mod request;
 mod response;
 mod scope;
@@ -18,7 +21,9 @@ mod tls;
 mod variables;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::bytes::RegexBuilder;
@@ -29,8 +34,9 @@ use crate::diagnostic::{Report, shown};
 use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
-    CallSite, CallSiteId, CheckId, CssSelector, JsonPath, Origin, OriginId, PluginId, PluginKind,
-    PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId, VarId,
+    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Origin, OriginId, PluginId,
+    PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId,
+    Secrets, VarId,
 };
 use crate::url::{Authority, route_end};
 pub(crate) use select::select;
@@ -62,9 +68,12 @@ pub(crate) fn compile(
     options: &Options,
     report: &mut Report,
 ) -> Program {
-    let mut compiler = Compiler::new(plan, options, report);
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut compiler = Compiler::new(plan, folder, options, report);
     compiler.variables();
-    let plugins = compiler.plugins(file);
+    compiler.secrets();
+    compiler.data();
+    let plugins = compiler.plugins();
     let scenarios = plan
         .scenarios
         .iter()
@@ -90,6 +99,10 @@ pub(crate) fn compile(
         tls,
         hosts,
         vars: compiler.vars,
+        data: compiler.sources,
+        secrets: Arc::new(Secrets::new(
+            compiler.secrets.values().flatten().map(|value| &**value),
+        )),
         requests: compiler.requests,
         scenarios,
         plugins,
@@ -115,7 +128,16 @@ struct Compiler<'a> {
     plan: &'a Plan,
     options: &'a Options,
     report: &'a mut Report,
+    /// Where the plan is: what relative paths begin at.
+    folder: &'a Path,
     constants: HashMap<&'a str, scope::Constant>,
+    /// `None`: it could not be read, which has been reported.
+    secrets: HashMap<&'a str, Option<Rc<str>>>,
+    sources: Vec<DataSource>,
+    source_ids: HashMap<&'a str, data::KnownSource>,
+    data_bytes: u64,
+    /// Files that are sent; `None`: not to be read, which has been reported.
+    files: HashMap<PathBuf, Option<Arc<[u8]>>>,
     scope: scope::Scope<'a>,
     vars: Vec<String>,
     var_ids: HashMap<String, VarId>,
@@ -144,12 +166,18 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn new(plan: &'a Plan, options: &'a Options, report: &'a mut Report) -> Self {
+    fn new(plan: &'a Plan, folder: &'a Path, options: &'a Options, report: &'a mut Report) -> Self {
         Self {
             plan,
             options,
             report,
+            folder,
             constants: HashMap::new(),
+            secrets: HashMap::new(),
+            sources: Vec::new(),
+            source_ids: HashMap::new(),
+            data_bytes: 0,
+            files: HashMap::new(),
             scope: scope::Scope::default(),
             vars: Vec::new(),
             var_ids: HashMap::new(),
@@ -198,8 +226,7 @@ impl<'a> Compiler<'a> {
         hosts
     }
 
-    fn plugins(&mut self, file: &Path) -> Vec<PluginUse> {
-        let folder = file.parent().unwrap_or(Path::new(""));
+    fn plugins(&mut self) -> Vec<PluginUse> {
         let mut uses = Vec::new();
         for plugin in &self.plan.plugins {
             let name = plugin.name.text.as_str();
@@ -209,7 +236,7 @@ impl<'a> Compiler<'a> {
                 self.report.error(&plugin.name.at, message, None);
             }
             let path = plugin.path.as_ref().map(|path| {
-                let path = folder.join(&path.text);
+                let path = self.folder.join(&path.text);
                 // Only fails when there is no current directory; then the path is as good as it gets.
                 std::path::absolute(&path).unwrap_or(path)
             });

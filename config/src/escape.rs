@@ -11,7 +11,8 @@ impl Escape {
         self != Escape::Header || !bytes.iter().any(|b| matches!(b, b'\r' | b'\n' | 0))
     }
 
-    /// Appends `bytes` to `out` as they must stand there. A header value comes out as it is: ask [`Escape::allows`] before.
+    /// Appends `bytes`, which are text, to `out` as they must stand there. A header value comes out as it is: ask
+    /// [`Escape::allows`] before.
     pub fn write(self, bytes: &[u8], out: &mut Vec<u8>) {
         match self {
             Escape::None | Escape::Header => out.extend_from_slice(bytes),
@@ -20,6 +21,14 @@ impl Escape {
             }),
             Escape::Component => percent_encode(bytes, out, is_unreserved),
             Escape::Json => json_string(bytes, out),
+            Escape::JsonValue => {
+                out.push(b'"');
+                json_string(bytes, out);
+                out.push(b'"');
+            }
+            Escape::PartName => {
+                percent_encode(bytes, out, |b| !matches!(b, b'\r' | b'\n' | b'"'));
+            }
         }
     }
 }

@@ -35,9 +35,11 @@
 //! ```
 
 mod compile;
+mod data;
 mod diagnostic;
 mod document;
 mod escape;
+mod file;
 mod hash;
 mod language;
 mod metrics;
@@ -48,14 +50,14 @@ mod print;
 mod program;
 mod quick;
 mod read;
+mod secret;
 mod template;
 mod threshold;
 mod units;
 mod url;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -71,7 +73,7 @@ pub use url::Authority;
 pub const MAX_PLAN_BYTES: u64 = 16 << 20;
 
 /// What the command line and the process lay over a plan.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// The `env` overlay to use.
     pub env: Option<String>,
@@ -93,6 +95,17 @@ pub struct Options {
     pub exclude_tags: Vec<String>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Options {
+    /// Without the environment's values: some of them are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("env", &self.env)
+            .field("base_url", &self.base_url)
+            .field("environment", &self.environment.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A compiled plan and what is odd about it.
@@ -124,33 +137,16 @@ pub fn load(path: &Path, options: &Options) -> Result<Compiled, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<String, String> {
-    let too_large = || format!("the plan is larger than {} MiB", MAX_PLAN_BYTES >> 20);
-    // Looked at before it is opened: opening a pipe waits for whoever writes to it.
-    let metadata = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
-    if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    if metadata.len() > MAX_PLAN_BYTES {
-        return Err(too_large());
-    }
-    let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let mut bytes = Vec::new();
-    // The file may have grown since, or be one of those that say they are empty.
-    file.take(MAX_PLAN_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot be read: {error}"))?;
+    let bytes = file::read(path, MAX_PLAN_BYTES)
+        .map_err(|error| error.replace("is larger", "the plan is larger"))?;
     String::from_utf8(bytes).map_err(|error| {
-        let valid = error
-            .as_bytes()
-            .get(..error.utf8_error().valid_up_to())
-            .unwrap_or_default();
-        let line = valid.split(|b| *b == b'\n').count();
+        let line = file::bad_line(error.as_bytes()).unwrap_or_default();
         format!("is not UTF-8: line {line} has a byte that no UTF-8 text has there")
     })
 }
 
 /// Compiles a plan's text. `file` names it in errors, gives the plan its name when it has none, and is what relative
-/// paths in it are relative to; it is not read.
+/// paths in it are relative to; it is not read, but the files that the plan names are.
 ///
 /// # Errors
 /// [`Failure`], with every error of the plan.

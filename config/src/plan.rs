@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
-use crate::program::{Cast, InstancePer, OnFailure, Pause, Pick, Strategy, TlsVersion};
+use crate::program::{
+    Cast, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy, TlsVersion,
+};
 
 /// Text and where it is.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Plan {
     /// After every request of a scenario that has none of its own.
     pub(crate) think_time: Option<Think>,
     pub(crate) variables: Vec<Variable>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) data: Vec<Data>,
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
@@ -68,6 +72,46 @@ pub(crate) struct Variable {
     pub(crate) name: String,
     pub(crate) at: At,
     pub(crate) value: Node,
+}
+
+#[derive(Debug)]
+pub(crate) struct Secret {
+    pub(crate) name: Text,
+    pub(crate) from: SecretFrom,
+}
+
+#[derive(Debug)]
+pub(crate) enum SecretFrom {
+    Env(Text),
+    File(Text),
+}
+
+/// A source of `data`.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) name: Text,
+    /// `None` when it could not be read; its uses are no errors then.
+    pub(crate) rows: Option<Rows>,
+    pub(crate) mode: DataMode,
+    pub(crate) pick: DataPick,
+    pub(crate) on_eof: OnEof,
+}
+
+/// Where a source's rows are.
+#[derive(Debug)]
+pub(crate) enum Rows {
+    Csv {
+        path: Text,
+        delimiter: Option<Text>,
+        has_header: bool,
+    },
+    Json {
+        path: Text,
+    },
+    Inline {
+        rows: Vec<Node>,
+        at: At,
+    },
 }
 
 #[derive(Debug)]
@@ -234,6 +278,19 @@ pub(crate) enum Body {
     Text(Text),
     Json(Node, At),
     Form(Vec<Pair>),
+    File(Text),
+    Multipart(Vec<Part>),
+}
+
+/// One part of a multipart body.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) at: At,
+    pub(crate) name: Option<Text>,
+    pub(crate) value: Option<Text>,
+    pub(crate) file: Option<Text>,
+    pub(crate) filename: Option<Text>,
+    pub(crate) content_type: Option<Text>,
 }
 
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod json_path;
 mod response;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use json_path::{
@@ -17,6 +18,9 @@ pub use response::{
 };
 use scraper::Selector;
 use serde_json::{Map, Value as Json};
+
+pub use crate::data::{Cell, Table};
+pub use crate::secret::{Hidden, Secrets};
 
 macro_rules! index_type {
     ($(#[$doc:meta] $name:ident)*) => {$(
@@ -38,6 +42,8 @@ index_type! {
     OriginId
     /// Indexes [`Program::vars`]: a value each virtual user holds for itself.
     VarId
+    /// Indexes [`Program::data`].
+    DataId
     /// Indexes [`Program::requests`].
     RequestId
     /// Indexes [`Program::scenarios`].
@@ -77,6 +83,10 @@ pub struct Program {
     pub hosts: Vec<Route>,
     /// Names of the virtual users' variables, by [`VarId`].
     pub vars: Vec<String>,
+    /// The plan's `data`, by [`DataId`].
+    pub data: Vec<DataSource>,
+    /// The values that no output may show.
+    pub secrets: Arc<Secrets>,
     /// Every `request` step of every scenario, in the order of the plan.
     pub requests: Vec<Request>,
     /// The scenarios in the order of the plan.
@@ -255,11 +265,19 @@ pub struct Route {
     pub to_port: Option<u16>,
 }
 
-/// Bytes with holes. A template without holes is exactly one [`Piece::Literal`] (or none, if empty).
+/// Bytes with holes. A template that is known before the run has no [`Piece::Value`] and no [`Piece::BodyLength`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     /// Adjacent literals are merged.
     pub pieces: Vec<Piece>,
+}
+
+impl Template {
+    /// The bytes of each piece, when all of them are known before the run.
+    #[must_use]
+    pub fn constant(&self) -> Option<Vec<&[u8]>> {
+        self.pieces.iter().map(Piece::constant).collect()
+    }
 }
 
 /// A part of a [`Template`].
@@ -267,6 +285,10 @@ pub struct Template {
 pub enum Piece {
     /// Sent as it is.
     Literal(Box<[u8]>),
+    /// The same, but not to be shown: a secret, escaped for where it stands.
+    Secret(Hidden),
+    /// A file's content, read once before the run; every use of the file has the same bytes in memory.
+    File(Arc<[u8]>),
     /// A value known only in the run.
     Value {
         /// Where it comes from.
@@ -278,6 +300,19 @@ pub enum Piece {
     BodyLength,
 }
 
+impl Piece {
+    /// Its bytes, when they are known before the run.
+    #[must_use]
+    pub fn constant(&self) -> Option<&[u8]> {
+        match self {
+            Self::Literal(bytes) => Some(bytes),
+            Self::Secret(secret) => Some(secret.bytes()),
+            Self::File(bytes) => Some(bytes),
+            Self::Value { .. } | Self::BodyLength => None,
+        }
+    }
+}
+
 /// A value known only in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -287,6 +322,41 @@ pub enum Source {
     Vu,
     /// `${iteration}`: the virtual user's iteration, from 0.
     Iteration,
+    /// `${data.source.column}`: a cell of the row that the iteration has of the source.
+    Data {
+        /// Which source.
+        source: DataId,
+        /// Which of its columns.
+        column: u32,
+    },
+    /// Made afresh each time.
+    Made(Made),
+}
+
+/// A value that is made afresh each time it is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// `${uuid}`: a random UUID, version 4 (RFC 9562 section 5.4), in lower case.
+    Uuid,
+    /// `${random.int(a,b)}`: a whole number, each from `least` to `most` as likely.
+    Int {
+        /// At most `most`.
+        least: i64,
+        /// Itself included.
+        most: i64,
+    },
+    /// `${random.hex(n)}`: so many lower-case hexadecimal digits.
+    Hex(u32),
+    /// `${random.alnum(n)}`: so many ASCII letters and digits.
+    Alnum(u32),
+    /// `${now.unix}`: whole seconds since 1970.
+    Unix,
+    /// `${now.unix_ms}`: milliseconds since 1970.
+    UnixMs,
+    /// `${now.iso}`: the time in UTC to the millisecond, such as `2026-01-31T12:00:00.000Z` (RFC 3339).
+    Iso,
+    /// `${counter}`: a number from 1 that no other place of the run gets.
+    Counter,
 }
 
 /// What rendering does to a value's bytes.
@@ -304,6 +374,58 @@ pub enum Escape {
     Header,
     /// A string inside JSON: RFC 8259 section 7 escapes, without the quotes.
     Json,
+    /// A whole JSON value: a cell that is JSON as it is, text as a string with its quotes.
+    JsonValue,
+    /// A name in the head of a multipart part: CR, LF and `"` are percent-encoded, as browsers do (WHATWG HTML,
+    /// multipart/form-data encoding algorithm; RFC 7578 section 4.2).
+    PartName,
+}
+
+/// One source of `data`: rows that iterations take.
+#[derive(Debug)]
+pub struct DataSource {
+    /// Its key in the plan.
+    pub name: String,
+    /// The rows.
+    pub table: Table,
+    /// Who goes through the rows.
+    pub mode: DataMode,
+    /// Which row is next.
+    pub pick: DataPick,
+    /// What happens after the last row.
+    pub on_eof: OnEof,
+}
+
+/// Who goes through a source's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DataMode {
+    /// All virtual users of the run together: a row taken by one is not taken by another in the same lap.
+    #[default]
+    Shared,
+    /// Each virtual user all of them.
+    PerVu,
+}
+
+/// Which row is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DataPick {
+    /// In their order.
+    #[default]
+    Sequential,
+    /// Any, each time anew: there is no end.
+    Random,
+    /// In an order drawn once: for the run when shared, for each virtual user else.
+    Shuffle,
+}
+
+/// What happens after the last row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnEof {
+    /// The first one is next.
+    #[default]
+    Recycle,
+    /// A virtual user that finds no row ends.
+    Stop,
 }
 
 /// One scenario.

@@ -1,6 +1,7 @@
 //! The effective document to a [`Plan`]. What does not fit the language has been reported by `language::check`, so here
 //! it is passed over in silence: the same functions judge a value there and read it here.
 
+mod data;
 mod executor;
 mod flow;
 mod reader;
@@ -33,6 +34,8 @@ pub(crate) fn read(document: &Node) -> Plan {
         tags: Vec::new(),
         think_time: None,
         variables: Vec::new(),
+        secrets: data::read_secrets(&root),
+        data: data::read_sources(&root),
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),

@@ -344,7 +344,7 @@ nam: x
 defaults: { http: { timeout: never, tls: {} } }
 scenarios:
   a: { executor: constant-vus, vus: none, duration: 1s, flow: [ { request: { url: 'http://h:0/', headers: { ' ': x } } }, { request: { headers: { a: \"\\n\" } } } ] }
-  b: { executor: per-vu-iterations, vus: 1, iterations: 1, flow: [ { wait: 1 }, { request: { url: http://h, method: '?', body: { json: '${uuid}' } } } ] }
+  b: { executor: per-vu-iterations, vus: 1, iterations: 1, flow: [ { wait: 1 }, { request: { url: http://h, method: '?', body: { json: '${js: 1}' } } } ] }
 thresholds: { nothing: [ 'a<1' ] }
 ";
     let failure = compile(plan).unwrap_err();
@@ -378,8 +378,8 @@ fn columns_count_characters() {
         "{ \"é\": 1, \"漢字🎉\": 2 }\n",
         &[
             "1:1: a plan needs `scenarios` | What runs: all of them at once",
-            "1:3: é: unknown key `é` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `scenarios`, `thresholds` and `plugins`",
-            "1:11: [\"漢字🎉\"]: unknown key `漢字🎉` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `scenarios`, `thresholds` and `plugins`",
+            "1:3: é: unknown key `é` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `scenarios`, `thresholds` and `plugins`",
+            "1:11: [\"漢字🎉\"]: unknown key `漢字🎉` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `scenarios`, `thresholds` and `plugins`",
         ],
     )]);
 }
@@ -448,7 +448,7 @@ fn a_file_that_cannot_be_read_is_named() {
             .clone()
     };
     assert!(message(&file).starts_with("cannot be read: "));
-    assert_eq!(message(&dir), "is not a regular file");
+    assert_eq!(message(&dir), "is a directory, not a file");
     std::fs::write(&file, b"a: 1\nb: \xff\n").unwrap();
     assert_eq!(
         message(&file),

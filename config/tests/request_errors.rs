@@ -151,27 +151,11 @@ fn placeholders_must_mean_something() {
         ),
         (
             "${secrets.x}",
-            "`${secrets.x}` is not available in this version | put the value in an environment variable and write `${env.NAME}`",
+            "there is no secret `x` | secrets are listed under `secrets` at the top level",
         ),
         (
             "${data.users.name}",
-            "`${data.users.name}` is not available in this version | use `${vars.name}` for constants, `${vu}` and `${iteration}` for values that differ",
-        ),
-        (
-            "${uuid}",
-            "`${uuid}` is not available in this version | `${scenario}-${vu}-${iteration}` is different for every iteration",
-        ),
-        (
-            "${random.int(1,2)}",
-            "`${random.int(1,2)}` is not available in this version | `${scenario}-${vu}-${iteration}` is different for every iteration",
-        ),
-        (
-            "${counter}",
-            "`${counter}` is not available in this version | `${scenario}-${vu}-${iteration}` is different for every iteration",
-        ),
-        (
-            "${now.unix}",
-            "`${now.unix}` is not available in this version | a value from outside can come in as `${env.NAME}`",
+            "there is no data source `users` | sources are listed under `data` at the top level",
         ),
         (
             "${js: 1 + 1}",

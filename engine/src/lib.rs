@@ -33,4 +33,6 @@ pub use metrics::{Kind, METRICS, MetricInfo, Trend};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{Summary, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run};
+#[doc(hidden)]
+pub use shard::Trial;
 pub use thresholds::ThresholdResult;

@@ -16,7 +16,7 @@ use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
-use crate::shard::{self, ShardSpec};
+use crate::shard::{self, ShardSpec, Shared};
 use crate::thresholds::{self, ThresholdResult};
 
 /// What a run needs beside its program.
@@ -76,6 +76,7 @@ pub fn run(
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
     let tls = preflight::tls(&program).map_err(RunError::Plan)?;
     let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
+    let shared = Arc::new(Shared::new(&program));
     let line = Arc::new(StartLine::new(spec.cores.len()));
     let leases = leases(&program, spec.cores.len() as u32);
     let places = Arc::new(Places::new(&program, spec.cores.len()));
@@ -96,6 +97,7 @@ pub fn run(
             tls: tls.clone(),
             control: control.clone(),
             seed: spec.seed,
+            shared: Arc::clone(&shared),
             leases: Arc::clone(&leases),
             places: Arc::clone(&places),
             handovers: handovers.clone(),

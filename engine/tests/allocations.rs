@@ -116,6 +116,25 @@ fn the_steady_state_allocates_nothing() {
 "#,
         ),
         (
+            "reading JSON",
+            closed,
+            NOTHING,
+            r#"
+      - request:
+          url: /echo
+          body: '{"user":{"id":${vu},"name":"a\u00e9"},"items":[{"id":4,"price":9.5},{"id":7,"price":30}]}'
+          extract:
+            - { type: jsonpath, name: id, expression: $.user.id }
+            - { type: jsonpath, name: dear, expression: "$.items[?@.price > 10].id" }
+            - { type: jsonpath, name: all, expression: "$..id", index: all }
+            - { chain: last, jsonpath: "$.items[-1].id", as: int, transform: { append: "0" }, check: { equals: "70", min: 1 } }
+          assert:
+            - { type: jsonpath, expression: $.user.id, equals: "${vu}" }
+            - { type: size, min: 10 }
+            - { type: header, header: content-length, exists: true }
+"#,
+        ),
+        (
             "calling plugins",
             closed,
             NOTHING,

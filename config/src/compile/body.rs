@@ -1,5 +1,7 @@
 //! A request's content.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
 use super::Compiler;
@@ -13,20 +15,28 @@ use crate::program::{Escape, Piece, Template};
 
 impl Compiler<'_> {
     /// The template and the content type that goes with it. `None` when something in it is wrong.
-    pub(super) fn body(&mut self, body: &Body) -> Option<(Template, Option<&'static str>)> {
+    pub(super) fn body(&mut self, body: &Body) -> Option<(Template, Option<Cow<'static, str>>)> {
         let mut out = Builder::default();
-        let content_type = match body {
+        let content_type: Option<Cow<'static, str>> = match body {
             Body::Text(text) => {
                 out.fragments(&self.fold(text)?, Escape::None);
                 None
             }
             Body::Json(node, at) => {
                 self.json(node, &Path::Written(&at.path), &mut out)?;
-                Some("application/json")
+                Some("application/json".into())
             }
             Body::Form(pairs) => {
                 query(&self.fold_pairs(pairs), b"", &mut out);
-                Some("application/x-www-form-urlencoded")
+                Some("application/x-www-form-urlencoded".into())
+            }
+            Body::File(path) => {
+                out.file(self.content(path)?);
+                None
+            }
+            Body::Multipart(parts) => {
+                let boundary = self.multipart(parts, &mut out)?;
+                Some(format!("multipart/form-data; boundary={boundary}").into())
             }
         };
         Some((out.finish(), content_type))
@@ -47,6 +57,12 @@ impl Compiler<'_> {
                         out.piece(Piece::Value {
                             source,
                             escape: Escape::None,
+                        });
+                    }
+                    Lone::Cell(source) => {
+                        out.piece(Piece::Value {
+                            source,
+                            escape: Escape::JsonValue,
                         });
                     }
                     Lone::No => {

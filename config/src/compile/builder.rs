@@ -1,11 +1,16 @@
 //! Text with holes on its way to a [`Template`].
 
-use crate::program::{Escape, Piece, Source, Template};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::program::{Escape, Hidden, Piece, Source, Template};
 
 /// A folded text's part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Fragment {
     Text(String),
+    /// Known like text, but kept apart so that no message shows it.
+    Secret(Rc<str>),
     Value(Source),
 }
 
@@ -34,10 +39,31 @@ impl Builder {
         for fragment in fragments {
             match fragment {
                 Fragment::Text(text) => escape.write(text.as_bytes(), &mut self.literal),
+                Fragment::Secret(secret) => {
+                    let mut bytes = Vec::new();
+                    escape.write(secret.as_bytes(), &mut bytes);
+                    self.piece(Piece::Secret(Hidden::new(bytes)));
+                }
                 Fragment::Value(source) => self.piece(Piece::Value {
                     source: *source,
                     escape,
                 }),
+            }
+        }
+    }
+
+    pub(super) fn file(&mut self, content: Arc<[u8]>) {
+        if !content.is_empty() {
+            self.piece(Piece::File(content));
+        }
+    }
+
+    /// All of another one.
+    pub(super) fn template(&mut self, template: Template) {
+        for piece in template.pieces {
+            match piece {
+                Piece::Literal(bytes) => self.bytes(&bytes),
+                piece => self.piece(piece),
             }
         }
     }

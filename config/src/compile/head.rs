@@ -1,6 +1,8 @@
 //! A request's head: `defaults.http.headers` and the step's own, checked and put in order. RFC 9110 section 5, RFC 9112
 //! section 5.
 
+use std::borrow::Cow;
+
 use super::Compiler;
 use super::builder::{Builder, Fragment};
 use crate::diagnostic::shown;
@@ -24,7 +26,7 @@ const CODINGS: &str = "gzip, deflate, br";
 pub(super) struct Content<'a> {
     pub(super) body: Option<&'a Template>,
     /// Unless the plan sets one.
-    pub(super) content_type: Option<&'static str>,
+    pub(super) content_type: Option<Cow<'static, str>>,
     /// Whether a request without content says so (RFC 9110 section 8.6).
     pub(super) expects_content: bool,
 }
@@ -61,11 +63,7 @@ impl Compiler<'_> {
             }
             let Some(mut value) = value else { continue };
             trim(&mut value);
-            let mut texts = value.iter().filter_map(|fragment| match fragment {
-                Fragment::Text(text) => Some(text),
-                Fragment::Value(_) => None,
-            });
-            if let Some(message) = texts.find_map(|text| header_value_error(text)) {
+            if let Some(message) = value.iter().find_map(value_error) {
                 self.report.error(&pair.value.at, message, None);
                 continue;
             }
@@ -125,17 +123,17 @@ pub(super) fn finish(
         head.fragments(value, Escape::Header);
         head.bytes(b"\r\n");
     }
-    if let Some(content_type) = content.content_type
+    if let Some(content_type) = &content.content_type
         && set("content-type").is_none()
     {
         line(&mut head, "content-type", content_type);
     }
-    match content.body.map(|body| body.pieces.as_slice()) {
-        Some([]) => line(&mut head, "content-length", "0"),
-        Some([Piece::Literal(bytes)]) => {
-            line(&mut head, "content-length", &bytes.len().to_string());
+    match content.body.map(Template::constant) {
+        Some(Some(parts)) => {
+            let len: usize = parts.iter().map(|part| part.len()).sum();
+            line(&mut head, "content-length", &len.to_string());
         }
-        Some(_) => {
+        Some(None) => {
             head.bytes(b"content-length: ");
             head.piece(Piece::BodyLength);
             head.bytes(b"\r\n");
@@ -150,6 +148,17 @@ pub(super) fn finish(
 fn line(head: &mut Builder, name: &str, value: &str) {
     for part in [name, ": ", value, "\r\n"] {
         head.bytes(part.as_bytes());
+    }
+}
+
+/// Why a part of a value cannot be in a header; nothing of a secret is in it.
+pub(super) fn value_error(fragment: &Fragment) -> Option<String> {
+    match fragment {
+        Fragment::Text(text) => header_value_error(text),
+        Fragment::Secret(secret) => header_value_error(secret).map(|_| {
+            "the secret has a control character, which a header value cannot have".to_owned()
+        }),
+        Fragment::Value(_) => None,
     }
 }
 

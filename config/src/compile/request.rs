@@ -10,7 +10,7 @@ use super::{Compiler, MAX_REDIRECTS, REQUEST_TIMEOUT};
 use crate::diagnostic::shown;
 use crate::escape::is_token;
 use crate::node::At;
-use crate::plan::{Request as PlanRequest, Text};
+use crate::plan::{Body, Pair, Request as PlanRequest, Text};
 use crate::program::{Condition, Http, Request};
 
 /// What holds for every request of a scenario.
@@ -52,7 +52,7 @@ impl<'a> Compiler<'a> {
         let url = request.url.as_ref();
         let origin =
             url.and_then(|url| self.target(url, &request.params, &defaults.base, &mut head));
-        let headers = overlay(&defaults.headers, self.headers(&request.headers));
+        let headers = self.own_headers(request, &defaults.headers);
         let body = request.body.as_ref().map(|body| self.body(body));
         let tags = self.tags(&[&self.plan.tags, context.tags, &request.tags]);
         let extracts = self.extracts(&request.extracts);
@@ -120,6 +120,25 @@ impl<'a> Compiler<'a> {
             reads_headers,
             location: request.at.location(),
         })
+    }
+
+    /// The request's headers over the defaults.
+    fn own_headers(&mut self, request: &PlanRequest, defaults: &Headers) -> Headers {
+        let own = self.headers(&request.headers);
+        if !matches!(request.body, Some(Body::Multipart(_))) {
+            return overlay(defaults, own);
+        }
+        // A default knows no boundary, so it cannot be meant for this request.
+        let mut defaults = defaults.clone();
+        defaults.retain(|(name, _)| name != "content-type");
+        let set = |pair: &&Pair| pair.name.text.eq_ignore_ascii_case("content-type");
+        if let Some(pair) = request.headers.iter().find(set) {
+            let message = "`content-type` is set, so the target is not told the parts' boundary";
+            let help = "leave it out: the body sets it".to_owned();
+            self.report
+                .warning(&pair.name.at, message.to_owned(), Some(help));
+        }
+        overlay(&defaults, own)
     }
 
     fn method(&mut self, request: &PlanRequest) -> Option<String> {

@@ -1,15 +1,17 @@
 //! What placeholders stand for: constants are folded into the text around them, the rest become holes.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde_json::Value as Json;
 
 use super::builder::{Fragment, push_text};
+use super::made::made;
 use super::{Compiler, MAX_TEMPLATE_BYTES, index};
 use crate::diagnostic::{did_you_mean, shown};
 use crate::node::At;
 use crate::plan::{Pair, Scenario, Step, Text};
-use crate::program::{Source, VarId};
+use crate::program::{DataId, Made, Source, VarId};
 use crate::template::{Part, parse};
 
 /// A value of `variables`.
@@ -32,10 +34,11 @@ pub(super) struct Scope<'a> {
 /// What one placeholder stands for.
 enum Meaning {
     Constant(Constant),
+    Secret(Rc<str>),
     Value(Source),
 }
 
-/// Names that mean something of their own, or will.
+/// Names that mean something of their own.
 const RESERVED: [&str; 8] = [
     "vu",
     "iteration",
@@ -173,6 +176,21 @@ impl<'a> Compiler<'a> {
             self.report.error(at, message, Some(help));
             return None;
         }
+        if let Some(name) = slot.strip_prefix("secrets.") {
+            return self.secret(name, at).map(Meaning::Secret);
+        }
+        if let Some(name) = slot.strip_prefix("data.") {
+            return self.cell(name, at).map(Meaning::Value);
+        }
+        if let Some(made) = made(slot) {
+            return match made {
+                Ok(made) => Some(Meaning::Value(Source::Made(made))),
+                Err((message, help)) => {
+                    self.report.error(at, message, Some(help));
+                    None
+                }
+            };
+        }
         if let Some(instead) = not_yet(slot) {
             let message = format!("`${{{}}}` is not available in this version", shown(slot));
             self.report.error(at, message, Some(instead.to_owned()));
@@ -192,8 +210,10 @@ impl<'a> Compiler<'a> {
             let help = if self.constants.contains_key(slot) {
                 Some(format!("`${{vars.{slot}}}` is the constant"))
             } else {
-                self.report
-                    .suggest(slot, set.chain(["vu", "iteration", "scenario"]))
+                self.report.suggest(
+                    slot,
+                    set.chain(["vu", "iteration", "scenario", "uuid", "counter"]),
+                )
             };
             self.report.warning(at, message, help);
         }
@@ -212,6 +232,10 @@ impl<'a> Compiler<'a> {
                     Some(Meaning::Constant(constant)) => {
                         self.spend(constant.text.len(), &text.at)?;
                         push_text(&mut fragments, &constant.text);
+                    }
+                    Some(Meaning::Secret(secret)) => {
+                        self.spend(secret.len(), &text.at)?;
+                        fragments.push(Fragment::Secret(secret));
                     }
                     Some(Meaning::Value(source)) => fragments.push(Fragment::Value(source)),
                     None => sound = false,
@@ -248,6 +272,7 @@ impl<'a> Compiler<'a> {
     pub(super) fn spend_fragments(&mut self, fragments: &[Fragment], at: &At) -> Option<()> {
         let bytes = fragments.iter().map(|fragment| match fragment {
             Fragment::Text(text) => text.len(),
+            Fragment::Secret(secret) => secret.len(),
             Fragment::Value(_) => 1,
         });
         self.spend(bytes.sum(), at)
@@ -258,6 +283,12 @@ impl<'a> Compiler<'a> {
         match self.fold(text)?.as_slice() {
             [] => Some(String::new()),
             [Fragment::Text(constant)] => Some(constant.clone()),
+            fragments if fragments.iter().any(|f| matches!(f, Fragment::Secret(_))) => {
+                let message = format!("{what} cannot hold a secret: `{}`", shown(&text.text));
+                let help = "it is shown in results and messages: `${env.NAME}` can be".to_owned();
+                self.report.error(&text.at, message, Some(help));
+                None
+            }
             _ => {
                 let message = format!(
                     "{what} cannot depend on what is known only in the run: `{}`",
@@ -284,7 +315,7 @@ impl<'a> Compiler<'a> {
                         self.spend(constant.text.len(), &text.at)?;
                         name.push_str(&constant.text);
                     }
-                    Some(Meaning::Value(_)) => {
+                    Some(Meaning::Value(_) | Meaning::Secret(_)) => {
                         name.push_str("${");
                         name.push_str(slot);
                         name.push('}');
@@ -307,12 +338,23 @@ impl<'a> Compiler<'a> {
                 self.spend(constant.text.len(), &text.at)?;
                 Lone::Constant(constant.json)
             }
-            Meaning::Value(source @ (Source::Vu | Source::Iteration)) => Lone::Raw(source),
-            Meaning::Value(source @ Source::Var(_)) => match self.scope.set.get(slot) {
-                Some(true) => Lone::Raw(source),
-                _ => Lone::No,
+            Meaning::Secret(_) => Lone::No,
+            Meaning::Value(source) => match source {
+                Source::Vu | Source::Iteration => Lone::Raw(source),
+                Source::Var(_) if self.scope.set.get(slot) == Some(&true) => Lone::Raw(source),
+                Source::Data { source: id, .. } if self.has_types(id) => Lone::Cell(source),
+                Source::Made(Made::Int { .. } | Made::Unix | Made::UnixMs | Made::Counter) => {
+                    Lone::Raw(source)
+                }
+                Source::Var(_) | Source::Data { .. } | Source::Made(_) => Lone::No,
             },
         })
+    }
+
+    /// Whether a source's cells can be something else than text.
+    fn has_types(&self, source: DataId) -> bool {
+        let source = self.sources.get(source.at());
+        source.is_some_and(|source| !source.table.is_text())
     }
 
     /// Pairs with their values folded; those with errors are left out.
@@ -334,10 +376,12 @@ pub(super) enum Lone {
     No,
     /// A value that is JSON as it is.
     Raw(Source),
+    /// A cell that knows what it is.
+    Cell(Source),
     Constant(Json),
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
         && text
             .chars()
@@ -347,18 +391,7 @@ fn is_name(text: &str) -> bool {
 /// What works instead of a placeholder that does not exist yet.
 fn not_yet(slot: &str) -> Option<&'static str> {
     let head = slot.split(['.', ':', '(']).next().unwrap_or_default();
-    match head {
-        "secrets" => Some("put the value in an environment variable and write `${env.NAME}`"),
-        "data" => Some(
-            "use `${vars.name}` for constants, `${vu}` and `${iteration}` for values that differ",
-        ),
-        "uuid" | "random" | "counter" => {
-            Some("`${scenario}-${vu}-${iteration}` is different for every iteration")
-        }
-        "now" => Some("a value from outside can come in as `${env.NAME}`"),
-        "js" => Some("there is no script engine; a plugin computes on responses"),
-        _ => None,
-    }
+    (head == "js").then_some("there is no script engine; a plugin computes on responses")
 }
 
 fn not_a_name(slot: &str) -> (String, String) {
@@ -367,8 +400,11 @@ fn not_a_name(slot: &str) -> (String, String) {
         return (message, "write `$${` for a literal `${`".to_owned());
     }
     if let Some((namespace, _)) = slot.split_once('.') {
-        let help = did_you_mean(namespace, ["env", "vars", "data", "secrets"])
-            .unwrap_or_else(|| "there are `${env.NAME}`, `${vars.name}` and `${name}`".to_owned());
+        let help = did_you_mean(
+            namespace,
+            ["env", "vars", "data", "secrets", "random", "now"],
+        )
+        .unwrap_or_else(|| "there are `${env.NAME}`, `${vars.name}` and `${name}`".to_owned());
         return (
             format!(
                 "unknown namespace `{}` in `${{{}}}`",

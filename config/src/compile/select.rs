@@ -83,7 +83,7 @@ fn is((name, value): &(String, String), wanted: &str) -> bool {
 
 fn scenario_tags(plan: &Plan, options: &Options, report: &mut Report) -> Vec<Tags> {
     // What is wrong with a tag is reported once, here or later.
-    let mut compiler = Compiler::new(plan, options, report);
+    let mut compiler = Compiler::new(plan, std::path::Path::new(""), options, report);
     compiler.variables();
     plan.scenarios
         .iter()

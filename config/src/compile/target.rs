@@ -152,6 +152,7 @@ fn split(mut fragments: Vec<Fragment>, base: &Base) -> Result<Option<Target>, Wr
                 "begin with `/` or `http://`: where a request goes must be known before the run";
             return Err((message, Some(help.to_owned())));
         }
+        Some(Fragment::Secret(_)) => return Err(secret_host()),
     };
     if first.starts_with(' ') {
         return Err(("the URL begins with a space".to_owned(), None));
@@ -160,6 +161,9 @@ fn split(mut fragments: Vec<Fragment>, base: &Base) -> Result<Option<Target>, Wr
     if let Some((scheme, rest)) = scheme(&first) {
         let tls = check_scheme(scheme)?;
         let end = rest.find(['/', '?', '#']);
+        if end.is_none() && matches!(fragments.get(1), Some(Fragment::Secret(_))) {
+            return Err(secret_host());
+        }
         if end.is_none() && open_ended {
             let message = "the URL's host depends on what is known only in the run".to_owned();
             let help = "write the host out, or as `${env.NAME}` or `${vars.name}`; end it with `/`";
@@ -184,6 +188,13 @@ fn split(mut fragments: Vec<Fragment>, base: &Base) -> Result<Option<Target>, Wr
             Ok(Some(target(authority.clone(), path, &first, fragments)))
         }
     }
+}
+
+/// Where a request goes is in results and messages.
+fn secret_host() -> Wrong {
+    let message = "the URL's host cannot be a secret: it is shown".to_owned();
+    let help = "write it out, or as `${env.NAME}`; a secret can stand in the path, the query, headers and the body";
+    (message, Some(help.to_owned()))
 }
 
 /// Puts the path's start in the place of the first fragment.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::data::{A_SECRET, A_SOURCE};
 use super::scenario::{SCENARIO, THINK_TIME};
 use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
 use crate::units::MAX_DURATION;
@@ -45,15 +46,15 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Map(&Kind::Any),
         "Constants: `${vars.NAME}`",
     ),
-    not_yet(
+    key(
         "secrets",
-        "put the value in an environment variable and write `${env.NAME}`",
-        "Values that are never shown",
+        Kind::Map(&A_SECRET),
+        "Values that are never shown: `${secrets.NAME}`",
     ),
-    not_yet(
+    key(
         "data",
-        "use `variables` for constants, `${vu}` and `${iteration}` for values that differ",
-        "Tables of values to take rows from",
+        Kind::Map(&A_SOURCE),
+        "Tables to take rows from: `${data.SOURCE.COLUMN}`",
     ),
     not_yet(
         "metrics",

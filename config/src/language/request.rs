@@ -82,16 +82,42 @@ static BODY: Table = Table {
 const BODY_KEYS: &[Key] = &[
     key("json", Kind::Any, "Sent as JSON"),
     key("form", Kind::Map(&Kind::Template), "Sent as a form"),
-    not_yet(
+    key(
         "file",
-        "write the content into the plan: `body: \"…\"`",
-        "A file's content",
+        Kind::Name,
+        "The content of this file, from the plan's folder, as it is",
     ),
-    not_yet(
+    key(
         "multipart",
-        "`{ form: … }` sends a form without files",
-        "A form with files",
+        Kind::Some(&A_PART),
+        "Sent as a form that can hold files",
+    ),
+];
+
+static PART: Table = Table {
+    what: "a part",
+    groups: &[PART_KEYS],
+};
+
+const PART_KEYS: &[Key] = &[
+    required("name", Kind::Template, "The field's name"),
+    key("value", Kind::Template, "Its text"),
+    key(
+        "file",
+        Kind::Name,
+        "The file whose content it is, from the plan's folder",
+    ),
+    key(
+        "filename",
+        Kind::Template,
+        "What the file is called; its own name",
+    ),
+    key(
+        "content_type",
+        Kind::Template,
+        "What it is; `application/octet-stream` for a file",
     ),
 ];
 
 static A_BODY: Kind = Kind::OneKey(&BODY);
+static A_PART: Kind = Kind::Table(&PART);

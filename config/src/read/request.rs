@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::response::{condition, extract};
 use crate::language::Kind;
-use crate::plan::{Body, Request};
+use crate::plan::{Body, Part, Request};
 
 /// Reads the mapping under a `request` key.
 pub(super) fn read_request(reader: &Reader<'_>) -> Request {
@@ -45,5 +45,22 @@ fn body(reader: &Reader<'_>) -> Option<Body> {
     if let Some(json) = node.get("json") {
         return Some(Body::Json(json.clone(), path.key("json").at(json.pos)));
     }
-    node.get("form").map(|_| Body::Form(inner.pairs("form")))
+    if node.get("form").is_some() {
+        return Some(Body::Form(inner.pairs("form")));
+    }
+    if node.get("multipart").is_some() {
+        let mut parts = Vec::new();
+        inner.items("multipart", |item| {
+            parts.push(Part {
+                at: item.path.at(item.node.pos),
+                name: item.text("name"),
+                value: item.text("value"),
+                file: item.text("file"),
+                filename: item.text("filename"),
+                content_type: item.text("content_type"),
+            });
+        });
+        return Some(Body::Multipart(parts));
+    }
+    inner.text("file").map(Body::File)
 }

@@ -86,11 +86,15 @@ pub(crate) fn shown(template: &Template, vars: &[String]) -> String {
         .map(|piece| match piece {
             Piece::Literal(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Piece::BodyLength => "<length>".to_owned(),
+            Piece::Secret(_) => "<secret>".to_owned(),
+            Piece::File(bytes) => format!("<file of {}>", bytes.len()),
             Piece::Value { source, escape } => {
                 let name = match source {
                     Source::Var(id) => vars[id.at()].clone(),
                     Source::Vu => "vu".to_owned(),
                     Source::Iteration => "iteration".to_owned(),
+                    Source::Data { source, column } => format!("data {}.{column}", source.0),
+                    Source::Made(made) => format!("{made:?}"),
                 };
                 format!("<{name}:{escape:?}>")
             }

@@ -1,6 +1,6 @@
 //! Requests from templates.
 
-use loadr_config::{Piece, Source, Template};
+use loadr_config::{Cell, DataId, Escape, Made, Piece, Source, Template};
 
 use crate::error_kind::ErrorKind;
 
@@ -12,6 +12,11 @@ pub(crate) trait Values {
     fn vu(&self) -> u64;
     /// `${iteration}`
     fn iteration(&self) -> u64;
+    /// A cell of the row that the iteration has of a source, which is taken now if it has none yet; `None` when there is no
+    /// row left.
+    fn cell(&self, source: DataId, column: u32) -> Option<Cell<'_>>;
+    /// Appends a fresh value, of ASCII.
+    fn make(&self, made: Made, out: &mut Vec<u8>);
 }
 
 /// Why a request cannot be rendered.
@@ -21,6 +26,10 @@ pub(crate) enum RenderError {
     Unset(loadr_config::VarId),
     /// A variable's bytes cannot stand in a header field.
     Header(loadr_config::VarId),
+    /// A source has no row left: the virtual user ends.
+    NoRow(DataId),
+    /// A cell's bytes cannot stand in a header field.
+    HeaderCell(DataId),
 }
 
 impl RenderError {
@@ -34,13 +43,23 @@ impl RenderError {
                     program.vars[var.at()]
                 )
             }
+            Self::NoRow(source) => {
+                format!("`{}` has no row left", program.data[source.at()].name)
+            }
+            Self::HeaderCell(source) => {
+                format!(
+                    "a row of `{}` has a line break or NUL in a header",
+                    program.data[source.at()].name
+                )
+            }
         }
     }
 
     pub(crate) fn kind(self) -> ErrorKind {
         match self {
             Self::Unset(_) => ErrorKind::UnsetVariable,
-            Self::Header(_) => ErrorKind::InvalidHeader,
+            Self::Header(_) | Self::HeaderCell(_) => ErrorKind::InvalidHeader,
+            Self::NoRow(_) => ErrorKind::Flow,
         }
     }
 }
@@ -55,6 +74,8 @@ pub(crate) fn render(
     for piece in &template.pieces {
         match piece {
             Piece::Literal(bytes) => out.extend_from_slice(bytes),
+            Piece::Secret(secret) => out.extend_from_slice(secret.bytes()),
+            Piece::File(bytes) => out.extend_from_slice(bytes),
             Piece::BodyLength => decimal(body_len as u64, out),
             Piece::Value { source, escape } => match *source {
                 Source::Vu => decimal(values.vu(), out),
@@ -66,10 +87,37 @@ pub(crate) fn render(
                     }
                     escape.write(bytes, out);
                 }
+                Source::Data { source, column } => {
+                    let cell = values
+                        .cell(source, column)
+                        .ok_or(RenderError::NoRow(source))?;
+                    if cell.is_json && *escape == Escape::JsonValue {
+                        out.extend_from_slice(cell.bytes);
+                    } else if escape.allows(cell.bytes) {
+                        escape.write(cell.bytes, out);
+                    } else {
+                        return Err(RenderError::HeaderCell(source));
+                    }
+                }
+                Source::Made(made) => {
+                    let start = out.len();
+                    values.make(made, out);
+                    // The colons of a time are all that any of them has to escape.
+                    if made == Made::Iso && *escape == Escape::Component {
+                        encode_colons(out, start);
+                    }
+                }
             },
         }
     }
     Ok(())
+}
+
+fn encode_colons(out: &mut Vec<u8>, mut from: usize) {
+    while let Some(at) = out[from..].iter().position(|b| *b == b':') {
+        from += at;
+        out.splice(from..=from, *b"%3A");
+    }
 }
 
 /// Appends the number in decimal digits.
@@ -90,7 +138,7 @@ pub(crate) fn decimal(mut number: u64, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use loadr_config::{Escape, VarId};
+    use loadr_config::VarId;
 
     struct One(&'static [u8]);
     impl Values for One {
@@ -102,6 +150,18 @@ mod tests {
         }
         fn iteration(&self) -> u64 {
             0
+        }
+        /// Source 0 has text, 1 has JSON, others are at their end.
+        fn cell(&self, source: DataId, _: u32) -> Option<Cell<'_>> {
+            let bytes = self.0;
+            (source.0 < 2).then_some(Cell {
+                bytes,
+                is_json: source.0 == 1,
+            })
+        }
+        fn make(&self, made: Made, out: &mut Vec<u8>) {
+            assert_eq!(made, Made::Iso);
+            out.extend(b"01:02:03Z");
         }
     }
 
@@ -151,6 +211,39 @@ mod tests {
             rendered(Source::Iteration, Escape::None, b"").unwrap(),
             "<0>1234"
         );
+    }
+
+    #[test]
+    fn cells_and_made_values_are_escaped_for_where_they_stand() {
+        let cell = |source| Source::Data {
+            source: DataId(source),
+            column: 0,
+        };
+        let json = Escape::JsonValue;
+        assert_eq!(rendered(cell(0), json, b"a\"").unwrap(), "<\"a\\\"\">1234");
+        assert_eq!(rendered(cell(1), json, b"[1]").unwrap(), "<[1]>1234");
+        assert_eq!(
+            rendered(cell(1), Escape::Component, b"[1]").unwrap(),
+            "<%5B1%5D>1234"
+        );
+        assert_eq!(
+            rendered(cell(0), Escape::PartName, b"a \"b\"\r\n%").unwrap(),
+            "<a %22b%22%0D%0A%>1234"
+        );
+        assert_eq!(
+            rendered(cell(1), Escape::Header, b"a\nb"),
+            Err(RenderError::HeaderCell(DataId(1)))
+        );
+        assert_eq!(
+            rendered(cell(2), Escape::None, b""),
+            Err(RenderError::NoRow(DataId(2)))
+        );
+        let iso = Source::Made(Made::Iso);
+        assert_eq!(
+            rendered(iso, Escape::Component, b"").unwrap(),
+            "<01%3A02%3A03Z>1234"
+        );
+        assert_eq!(rendered(iso, Escape::Url, b"").unwrap(), "<01:02:03Z>1234");
     }
 
     #[test]

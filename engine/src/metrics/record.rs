@@ -1,7 +1,9 @@
 //! What a shard has measured since it last handed over: counters and trends by index, nothing by name. The same
 //! type, merged, is the whole run's total.
 
-use loadr_config::{CheckId, PluginId, Program, RequestId, ScenarioId};
+use std::sync::Arc;
+
+use loadr_config::{CheckId, PluginId, Program, RequestId, ScenarioId, Secrets};
 
 use super::trend::Trend;
 use crate::error_kind::ErrorKind;
@@ -154,6 +156,8 @@ pub(crate) struct Record {
     /// By kind, in the order in which they were first seen.
     pub(crate) errors: Vec<(ErrorKind, ErrorRecord)>,
     pub(crate) lag: Trend,
+    /// What is taken out of every text before it is kept: a target may send back what it was sent.
+    secrets: Arc<Secrets>,
 }
 
 impl Record {
@@ -170,6 +174,7 @@ impl Record {
             scenarios: vec![ScenarioRecord::default(); program.scenarios.len()],
             errors: Vec::new(),
             lag: Trend::new(),
+            secrets: Arc::clone(&program.secrets),
         }
     }
 
@@ -217,7 +222,7 @@ impl Record {
         } else {
             record.fails += 1;
             if let Some(detail) = detail {
-                add_detail(&mut record.details, detail, 1);
+                add_detail(&mut record.details, &self.secrets.redact(detail), 1);
             }
         }
     }
@@ -239,9 +244,10 @@ impl Record {
 
     /// Counts an error and its text.
     pub(crate) fn error(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
+        let secrets = Arc::clone(&self.secrets);
         let record = self.error_record(kind);
         record.count += 1;
-        add_detail(&mut record.details, &text(), 1);
+        add_detail(&mut record.details, &secrets.redact(&text()), 1);
     }
 
     fn error_record(&mut self, kind: ErrorKind) -> &mut ErrorRecord {

@@ -9,6 +9,7 @@ use loadr_config::{Executor, Program, ScenarioId};
 use loadr_ring::{Event, Ring, Settings};
 use rustls::ClientConfig;
 
+use super::feed::{Feed, Shared};
 use super::load::Load;
 use super::state::{Phase, ScenarioState, Shard};
 use super::tasks::signal;
@@ -45,6 +46,8 @@ pub(crate) struct ShardSpec {
     pub(crate) control: Control,
     /// Of the whole run, the same for every shard.
     pub(crate) seed: u64,
+    /// What the shards take blocks of.
+    pub(crate) shared: Arc<Shared>,
     /// By scenario.
     pub(crate) leases: Arc<[ScenarioLeases]>,
     /// Where users of all shards meet.
@@ -104,6 +107,8 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
     // Each shard draws its own numbers.
     let seed = spec.seed.wrapping_add(spec.index.into());
     let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, seed);
+    let (program, shared) = (Arc::clone(&spec.program), Arc::clone(&spec.shared));
+    let feed = Feed::new(program, shared, (spec.index, spec.count), spec.seed);
     let scenarios = scenarios(spec)?;
     let shard = Rc::new(Shard::new(
         Arc::clone(&spec.program),
@@ -111,7 +116,7 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
         spec.control.clone(),
         Arc::clone(&spec.addresses),
         (ring, settings.sockets),
-        tools,
+        (tools, feed),
         scenarios,
         Arc::clone(&spec.places),
     ));

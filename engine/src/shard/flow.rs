@@ -12,7 +12,7 @@ use super::rng::Rng;
 use super::vu::{Next, Vu};
 use crate::clock::now_ns;
 use crate::error_kind::ErrorKind;
-use crate::http::render;
+use crate::http::{RenderError, render};
 
 /// So many steps may follow each other without a wait; then other users get their turn.
 const STEPS_AT_ONCE: u32 = 1000;
@@ -118,7 +118,11 @@ impl Vu {
                 }
                 step => {
                     frames.extend(self.entered(step));
-                    Next::Step
+                    if self.vars.borrow().has_ended() {
+                        Next::End
+                    } else {
+                        Next::Step
+                    }
                 }
             };
             if next != Next::Step {
@@ -286,6 +290,7 @@ impl Vu {
         let mut value = Vec::new();
         match render(template, &*self.vars.borrow(), 0, &mut value) {
             Ok(()) => Some(value),
+            Err(RenderError::NoRow(_)) => None,
             Err(error) => {
                 let program: &Program = &self.shard.program;
                 let text = || error.text(program);

@@ -11,6 +11,7 @@ use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
 use crate::clock::now_ns;
 use crate::control::StopReason;
 use crate::error_kind::ErrorKind;
+use crate::http::RenderError;
 use crate::metrics::Sample;
 
 impl Vu {
@@ -77,6 +78,7 @@ impl Vu {
                         self.client.disconnect(origin);
                         return Next::Leave;
                     }
+                    Broken::Unsent(RenderError::NoRow(_)) => return Next::End,
                     Broken::Unsent(error) => {
                         shard.record_unsent(id, error);
                         sample.error = Some(error.kind());

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
 use rustls::ClientConfig;
 
+use super::feed::Feed;
 use super::foreign::Foreign;
 use super::tasks::{TaskId, Tasks, signal};
 use super::together::Waiter;
@@ -37,11 +39,9 @@ impl Prepared {
             .into_iter()
             .flatten()
         {
-            for piece in &template.pieces {
-                match piece {
-                    loadr_config::Piece::Literal(literal) => bytes.extend_from_slice(literal),
-                    _ => return Self::Templated,
-                }
+            match template.constant() {
+                Some(parts) => parts.into_iter().for_each(|part| bytes.extend(part)),
+                None => return Self::Templated,
             }
         }
         Self::Static(bytes.into())
@@ -200,6 +200,7 @@ pub(crate) struct Shard {
     pub(crate) ring: RefCell<Ring>,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) tools: RefCell<Tools>,
+    pub(crate) feed: Rc<Feed>,
     pub(crate) record: RefCell<Box<Record>>,
     /// By [`ScenarioId`].
     pub(crate) scenarios: Vec<ScenarioState>,
@@ -225,7 +226,7 @@ impl Shard {
         control: Control,
         addresses: Arc<[SocketAddr]>,
         (ring, sockets): (Ring, u32),
-        tools: Tools,
+        (tools, feed): (Tools, Feed),
         scenarios: Vec<ScenarioState>,
         places: Arc<Places>,
     ) -> Self {
@@ -235,6 +236,7 @@ impl Shard {
             scenarios,
             tasks: RefCell::new(Tasks::new()),
             tools: RefCell::new(tools),
+            feed: Rc::new(feed),
             ring: RefCell::new(ring),
             places,
             waiters: RefCell::default(),

@@ -31,13 +31,17 @@ impl Vu {
         let mut began_ns = now_ns();
         while let Some(start_ns) = self.turn(user, work, began_ns).await {
             began_ns = start_ns;
-            if self.iterate(flow, &mut frames, began_ns).await == Next::Leave {
-                shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
-                if work == Work::Scheduled && self.may_come_back() {
-                    began_ns = now_ns();
-                    continue;
+            match self.iterate(flow, &mut frames, began_ns).await {
+                Next::Step | Next::Iteration => {}
+                Next::Leave => {
+                    shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
+                    if work == Work::Scheduled && self.may_come_back() {
+                        began_ns = now_ns();
+                        continue;
+                    }
+                    break;
                 }
-                break;
+                Next::End => break,
             }
             // The end of an iteration is the start of the next: one look at the clock serves both.
             let ended_ns = now_ns();

@@ -1,7 +1,11 @@
 //! A virtual user's own values.
 
-use loadr_config::VarId;
+use std::cell::Cell;
+use std::rc::Rc;
 
+use loadr_config::{DataId, Made, VarId};
+
+use super::feed::{Feed, Place};
 use crate::http::{Values, decimal};
 
 /// A variable keeps its memory when it is unset, so that setting it again allocates nothing.
@@ -19,15 +23,32 @@ pub(crate) struct Vars {
     pub(crate) vu: u64,
     /// From 0.
     pub(crate) iteration: u64,
+    feed: Rc<Feed>,
+    /// By [`DataId`].
+    places: Vec<Place>,
+    /// What its own orders are drawn by.
+    key: u64,
+    has_ended: Cell<bool>,
 }
 
 impl Vars {
-    pub(crate) fn new(count: usize, vu: u64) -> Self {
+    pub(crate) fn of(feed: &Rc<Feed>, vu: u64) -> Self {
+        let (places, key) = feed.places();
         Self {
-            vars: vec![Var::default(); count],
+            vars: vec![Var::default(); feed.program.vars.len()],
             vu,
             iteration: 0,
+            feed: Rc::clone(feed),
+            places,
+            key,
+            has_ended: Cell::new(false),
         }
+    }
+
+    /// Whether a source had no row left for it: it ends.
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.get()
     }
 
     /// Sets a variable.
@@ -78,5 +99,21 @@ impl Values for Vars {
 
     fn iteration(&self) -> u64 {
         self.iteration
+    }
+
+    #[inline]
+    fn cell(&self, source: DataId, column: u32) -> Option<loadr_config::Cell<'_>> {
+        let place = &self.places[source.at()];
+        let row = self.feed.row(source, place, self.key, self.iteration + 1);
+        if row.is_none() {
+            self.has_ended.set(true);
+        }
+        let table = &self.feed.program.data[source.at()].table;
+        row.map(|row| table.cell(row, column))
+    }
+
+    #[inline]
+    fn make(&self, made: Made, out: &mut Vec<u8>) {
+        self.feed.make(made, out);
     }
 }

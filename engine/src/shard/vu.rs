@@ -25,6 +25,8 @@ pub(super) enum Next {
     Iteration,
     /// The scenario is cancelled.
     Leave,
+    /// The virtual user has nothing more to do: a data source that stops at its end is at its end.
+    End,
 }
 
 pub(crate) struct Vu {
@@ -62,7 +64,7 @@ impl Vu {
         number: u64,
         instances: Instances,
     ) -> Self {
-        let vars = Vars::new(shard.program.vars.len(), number);
+        let vars = Vars::of(&shard.feed, number);
         let limits = &shard.program.scenarios[scenario.at()];
         shard.places.user_came(&shard.program, scenario);
         Self {
