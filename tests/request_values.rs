@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use common::{Run, loadr, plan, run_file};
@@ -348,19 +348,16 @@ fn a_multipart_body_is_what_another_parser_takes_it_for() {
             .windows(file.len())
             .position(|window| window == file);
         assert!(at.is_some(), "the file's bytes are there as they are");
-        let mut python = match Command::new("python3")
+        let python = Command::new("python3")
             .args(["-c", PARSE])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-        {
-            Ok(python) => python,
-            Err(_) => {
-                eprintln!(
-                    "SKIPPED: a_multipart_body_is_what_another_parser_takes_it_for (needs python3)"
-                );
-                return;
-            }
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let Ok(mut python) = python else {
+            eprintln!(
+                "SKIPPED: a_multipart_body_is_what_another_parser_takes_it_for (needs python3)"
+            );
+            return;
         };
         let mut message =
             format!("content-type: {}\r\n\r\n", seen.headers["content-type"]).into_bytes();

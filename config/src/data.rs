@@ -246,7 +246,7 @@ mod tests {
             ("[{}]", "has no columns"),
             (
                 "{\"a\": 1}",
-                "line 1, column 2: expected a list of objects, found an object",
+                "line 1, column 1: expected a list of objects, found an object",
             ),
             (
                 "[\n{\"a\": 1},\n7]",

@@ -341,7 +341,7 @@ fn thresholds_and_plugins_are_checked() {
 fn every_error_is_found_in_one_pass() {
     let plan = "\
 nam: x
-defaults: { http: { timeout: never, tls: {} } }
+defaults: { http: { timeout: never, proxy: x } }
 scenarios:
   a: { executor: constant-vus, vus: none, duration: 1s, flow: [ { request: { url: 'http://h:0/', headers: { ' ': x } } }, { request: { headers: { a: \"\\n\" } } } ] }
   b: { executor: per-vu-iterations, vus: 1, iterations: 1, flow: [ { wait: 1 }, { request: { url: http://h, method: '?', body: { json: '${js: 1}' } } } ] }
@@ -358,7 +358,7 @@ thresholds: { nothing: [ 'a<1' ] }
         [
             "nam",
             "defaults.http.timeout",
-            "defaults.http.tls",
+            "defaults.http.proxy",
             "scenarios.a.vus",
             "scenarios.a.flow[0].request.url",
             "scenarios.a.flow[0].request.headers[\" \"]",

@@ -207,7 +207,7 @@ fn a_flag_can_give_what_the_plan_leaves_out() {
                 base_url: Some("ftp://h".to_owned()),
                 ..all.clone()
             },
-            "--base-url: `ftp://` is not available in this version | only `http://` is",
+            "--base-url: `ftp://` is not available in this version | `http://` and `https://` are",
         ),
         (
             Options {

@@ -41,14 +41,8 @@ fn defaults() {
             plan_with_request("url: http://h/")
         )
     };
-    for (key, value) in [("proxy", "http://p:1")] {
-        let plan = plan(&format!("http: {{ {key}: {value} }}"));
-        refused(
-            &plan,
-            &format!("2:11: defaults.http.{key}"),
-            &format!("`{key}`"),
-        );
-    }
+    let proxy = plan("http: { proxy: http://p:1 }");
+    refused(&proxy, "2:11: defaults.http.proxy", "`proxy`");
     for (key, value) in [("cache", "true"), ("tracing", "true")] {
         let plan = plan(&format!("http: {{ {key}: {value} }}"));
         let column = 13 + key.len();

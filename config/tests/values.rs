@@ -296,7 +296,7 @@ fn a_source_that_cannot_be_read_is_located() {
         assert!(found.contains(&message), "{source}: {found:#?}");
         assert!(found.iter().all(|line| line.starts_with("1:")), "{found:#?}");
     }
-    let many = vec!["{ a: 1 }"; 3].join(", ");
+    let many = ["{ a: 1 }"; 3].join(", ");
     let plan = plan(
         &format!("data: {{ 'a.b': {{ type: inline, rows: [ {many} ] }} }}"),
         "",

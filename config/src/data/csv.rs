@@ -55,7 +55,7 @@ pub(crate) fn read_csv(bytes: &[u8], delimiter: u8, has_header: bool) -> Result<
             }
         };
         if row.len() != builder.columns.len() {
-            let line = row.position().map_or(0, csv::Position::line);
+            let line = line_of(bytes, row.position());
             let plural = if row.len() == 1 { "" } else { "s" };
             let message = format!(
                 "line {line} has {} column{plural}, the first row has {}",
@@ -72,6 +72,18 @@ pub(crate) fn read_csv(bytes: &[u8], delimiter: u8, has_header: bool) -> Result<
     builder
         .ok_or_else(|| ("is empty".to_owned(), None))?
         .finish()
+}
+
+/// The line that a row is on, from 1. What the reader says is where it began to look, so before any empty lines.
+fn line_of(bytes: &[u8], position: Option<&csv::Position>) -> usize {
+    let from = position.map_or(0, |position| position.byte() as usize);
+    let empty = bytes
+        .iter()
+        .skip(from)
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    let before = bytes.iter().take(from + empty);
+    1 + before.filter(|byte| **byte == b'\n').count()
 }
 
 fn names(row: &ByteRecord) -> Result<Vec<String>, Wrong> {

@@ -111,14 +111,10 @@ fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
     let feed = Feed::new(program, shared, (spec.index, spec.count), spec.seed);
     let scenarios = scenarios(spec)?;
     let shard = Rc::new(Shard::new(
-        Arc::clone(&spec.program),
-        Arc::clone(&spec.plugins),
-        spec.control.clone(),
-        Arc::clone(&spec.addresses),
+        spec,
         (ring, settings.sockets),
         (tools, feed),
         scenarios,
-        Arc::clone(&spec.places),
     ));
     if let Some(tls) = &spec.tls {
         let _ = shard.tls.set(for_shard(tls));

@@ -9,6 +9,7 @@ use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
 use rustls::ClientConfig;
 
+use super::driver::ShardSpec;
 use super::feed::Feed;
 use super::foreign::Foreign;
 use super::tasks::{TaskId, Tasks, signal};
@@ -221,15 +222,12 @@ pub(crate) struct Shard {
 impl Shard {
     /// `scenarios`: by [`ScenarioId`].
     pub(crate) fn new(
-        program: Arc<Program>,
-        plugins: Arc<LoadedPlugins>,
-        control: Control,
-        addresses: Arc<[SocketAddr]>,
+        spec: &ShardSpec,
         (ring, sockets): (Ring, u32),
         (tools, feed): (Tools, Feed),
         scenarios: Vec<ScenarioState>,
-        places: Arc<Places>,
     ) -> Self {
+        let program = Arc::clone(&spec.program);
         Self {
             prepared: program.requests.iter().map(Prepared::new).collect(),
             record: RefCell::new(Box::new(Record::new(&program))),
@@ -238,7 +236,7 @@ impl Shard {
             tools: RefCell::new(tools),
             feed: Rc::new(feed),
             ring: RefCell::new(ring),
-            places,
+            places: Arc::clone(&spec.places),
             waiters: RefCell::default(),
             scratch: RefCell::default(),
             decoder: RefCell::new(Decoder::new()),
@@ -252,9 +250,9 @@ impl Shard {
                 sockets as usize
             ]),
             program,
-            plugins,
-            control,
-            addresses,
+            plugins: Arc::clone(&spec.plugins),
+            control: spec.control.clone(),
+            addresses: Arc::clone(&spec.addresses),
         }
     }
 
