@@ -88,3 +88,36 @@ fn a_plugin_that_does_not_fit_is_an_error_too() {
     let (code, text) = output(&[path.to_str().unwrap()]);
     assert!(code == 1 && text.contains("`p` is no extractor"), "{text}");
 }
+
+#[test]
+fn every_example_says_what_it_shows_and_how_to_run_it_and_is_in_the_table() {
+    let table = fs::read_to_string(repository("examples/README.md")).unwrap();
+    let plans: Vec<_> = fs::read_dir(repository("examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    assert!(plans.len() >= 12, "{}", plans.len());
+    for path in &plans {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let comment: String = text
+            .lines()
+            .take_while(|line| line.starts_with('#'))
+            .collect();
+        let command = format!("run --embedded-target examples/{name}");
+        assert!(
+            comment.len() > 60 && comment.contains(&command),
+            "{name}: {comment}"
+        );
+        assert!(
+            table.contains(&format!("[`{name}`]({name})")),
+            "{name} is not in the table"
+        );
+    }
+    assert_eq!(
+        table.matches("| [`").count(),
+        plans.len(),
+        "the table names a plan that is not there"
+    );
+}
