@@ -213,7 +213,6 @@ pub fn run(plan: &str) -> Summary {
         is_strict: false,
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
-        is_strict: false,
     };
     let outcome = loadr_engine::run(program, &plugins, &spec, &Control::new(1), |_| ()).unwrap();
     Summary::new(&outcome)
