@@ -255,10 +255,9 @@ fn naive(text: &str) -> Option<String> {
             "vu" => "3",
             "iteration" => "14",
             "vars.shop" => "7",
-            "env.TOKEN" => "t0k",
+            "env.TOKEN" | "secrets.s" => "t0k",
             "env.EMPTY" => "",
             "scenario" => "s",
-            "secrets.s" => "t0k",
             "data.d.a" => "cell",
             _ => return None,
         });
