@@ -3,8 +3,10 @@
 
 mod body;
 mod builder;
+mod chain;
 mod data;
 mod executor;
+mod expressions;
 mod flow;
 mod head;
 mod made;
@@ -26,13 +28,15 @@ use std::time::Duration;
 
 use regex::bytes::RegexBuilder;
 
+use self::expressions::Expressions;
 use crate::Options;
 use crate::diagnostic::{Report, shown};
 use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
-    CallSite, CallSiteId, CheckId, DataSource, Origin, OriginId, PluginId, PluginKind, PluginUse,
-    Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId, Secrets, VarId,
+    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Origin, OriginId, PluginId,
+    PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId,
+    Secrets, VarId,
 };
 use crate::url::{Authority, route_end};
 pub(crate) use select::select;
@@ -105,6 +109,10 @@ pub(crate) fn compile(
         call_sites: compiler.call_sites,
         checks: compiler.checks,
         regexes: compiler.regexes,
+        json_paths: compiler.json_paths.list,
+        jmes_paths: compiler.jmes_paths.list,
+        xpaths: compiler.xpaths.list,
+        selectors: compiler.selectors.list,
         thresholds,
         randoms: compiler.randoms,
         rendezvous: compiler
@@ -145,6 +153,10 @@ struct Compiler<'a> {
     regexes: Vec<regex::bytes::Regex>,
     /// `None`: it does not compile, which has been reported.
     regex_ids: HashMap<String, Option<RegexId>>,
+    json_paths: Expressions<JsonPath>,
+    jmes_paths: Expressions<String>,
+    xpaths: Expressions<String>,
+    selectors: Expressions<CssSelector>,
     template_bytes: usize,
     randoms: u32,
     /// With where each is first named.
@@ -179,6 +191,10 @@ impl<'a> Compiler<'a> {
             check_ids: HashMap::new(),
             regexes: Vec::new(),
             regex_ids: HashMap::new(),
+            json_paths: Expressions::default(),
+            jmes_paths: Expressions::default(),
+            xpaths: Expressions::default(),
+            selectors: Expressions::default(),
             template_bytes: 0,
             randoms: 0,
             rendezvous: Vec::new(),

@@ -3,6 +3,7 @@
 //! other. `plan`, `data`, `scenario`, `request` and
 //! `response` hold the tables, `check` holds a document against them.
 
+mod chain;
 mod check;
 mod data;
 mod forms;
@@ -14,6 +15,7 @@ mod schema;
 
 use std::time::Duration;
 
+pub(crate) use chain::TRANSFORM_WORDS;
 pub(crate) use check::check_plan;
 pub(crate) use plan::PLAN;
 pub(crate) use scenario::{A_STEP, MAX_RATE, THINK_TIME, a_step, executor_keys, executors_with};
@@ -130,7 +132,7 @@ pub(crate) struct Union {
     /// Whether a key of another variant is only worth a warning: overlays cannot take keys away, so one that changes
     /// the tag leaves some behind.
     pub(crate) lenient: bool,
-    /// Keys that mark a form without the tag.
+    /// Keys that mark a form without the tag. One that is ready has the table of the whole mapping as its kind.
     pub(crate) forms: &'static [Key],
 }
 
@@ -323,6 +325,7 @@ mod tests {
                     out.push(variant.table);
                     variant.table.keys().for_each(|key| tables(&key.kind, out));
                 }
+                union.forms.iter().for_each(|form| tables(&form.kind, out));
             }
             _ => {}
         }

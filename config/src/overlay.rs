@@ -343,6 +343,40 @@ mod tests {
         })
     }
 
+    /// A mapping in which a key leads to a mapping or to something else by its name alone.
+    fn map_node() -> impl Strategy<Value = Node> {
+        let of = |content| Node {
+            pos: Pos::default(),
+            content,
+        };
+        let leaf = "[ab]".prop_map(move |text| {
+            of(Content::Scalar(Scalar {
+                text,
+                typed: Typed::Text,
+            }))
+        });
+        let leaf = proptest::collection::btree_map("[a-d]", leaf, 0..4);
+        let map = move |map: std::collections::BTreeMap<String, Node>| {
+            let entry = |(key, value)| Entry {
+                key,
+                pos: Pos::default(),
+                value,
+            };
+            of(Content::Map(map.into_iter().map(entry).collect()))
+        };
+        leaf.prop_map(map).prop_recursive(4, 30, 4, move |inner| {
+            let scalars = proptest::collection::btree_map("[a-d]", "[ab]", 0..3);
+            let inner = proptest::collection::btree_map("[A-D]", inner, 0..4);
+            (scalars, inner).prop_map(move |(scalars, mut both)| {
+                both.extend(scalars.into_iter().map(|(key, text)| {
+                    let typed = Typed::Text;
+                    (key, of(Content::Scalar(Scalar { text, typed })))
+                }));
+                map(both)
+            })
+        })
+    }
+
     /// The rule as the language states it: mappings merge, scalars and lists replace.
     fn naive(under: Json, over: Json) -> Json {
         match (under, over) {
@@ -365,6 +399,20 @@ mod tests {
         fn merging_is_what_the_language_says(under in node(), over in node()) {
             let expected = naive(under.to_json(), over.to_json());
             prop_assert_eq!(merge(under, over).to_json(), expected);
+        }
+
+        /// Layers can be put together first and then laid on, as long as the keys that meet are mappings in all: a scalar or
+        /// list between two mappings replaces the one and is replaced by the other.
+        #[test]
+        fn layers_of_mappings_can_be_grouped_either_way(a in map_node(), b in map_node(), c in map_node()) {
+            let one_by_one = merge(merge(a.clone(), b.clone()), c.clone()).to_json();
+            prop_assert_eq!(merge(a, merge(b, c)).to_json(), one_by_one);
+        }
+
+        #[test]
+        fn a_list_is_replaced_whole(under in node(), items in proptest::collection::vec(node(), 0..3)) {
+            let over = Node { pos: Pos::default(), content: Content::List(items) };
+            prop_assert_eq!(merge(under, over.clone()).to_json(), over.to_json());
         }
 
         #[test]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
 use crate::program::{
-    DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy, TlsVersion,
+    Cast, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy, TlsVersion,
 };
 
 /// Text and where it is.
@@ -299,14 +299,74 @@ pub(crate) struct Extract {
     pub(crate) default: Option<String>,
     pub(crate) pick: Pick,
     pub(crate) source: ExtractSource,
+    /// Of a chain.
+    pub(crate) refine: Option<Refine>,
+}
+
+impl Extract {
+    /// Whether what it takes is JSON whatever the response is.
+    pub(crate) fn is_always_json(&self) -> bool {
+        match &self.refine {
+            _ if self.default.is_some() => false,
+            Some(refine) => matches!(refine.cast, Some(Cast::Int | Cast::Float | Cast::Bool)),
+            None => self.pick == Pick::All,
+        }
+    }
+}
+
+/// What a chain does with the value it found.
+#[derive(Debug)]
+pub(crate) struct Refine {
+    pub(crate) transforms: Vec<Transform>,
+    pub(crate) cast: Option<Cast>,
+    pub(crate) check: Option<ValueCheck>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Transform {
+    /// One of those that take nothing.
+    Word(Text),
+    Append(Text),
+    Prepend(Text),
+    /// What is replaced and by what: two texts, if it is sound.
+    Replace(Vec<String>, At),
+    /// The first character and how many: one or two numbers, if it is sound.
+    Substring(Vec<u64>, At),
+}
+
+#[derive(Debug)]
+pub(crate) struct ValueCheck {
+    pub(crate) at: At,
+    pub(crate) equals: Option<Text>,
+    pub(crate) matches: Option<Text>,
+    pub(crate) one_of: Vec<String>,
+    pub(crate) min: Option<f64>,
+    pub(crate) max: Option<f64>,
+    pub(crate) not_empty: bool,
+    pub(crate) on_failure: OnFailure,
 }
 
 #[derive(Debug)]
 pub(crate) enum ExtractSource {
-    Regex { expression: Text, group: usize },
+    Regex {
+        expression: Text,
+        group: usize,
+    },
     Header(Text),
-    Boundary { left: String, right: String },
+    Boundary {
+        left: String,
+        right: String,
+    },
     Plugin(PluginCall),
+    JsonPath(Text),
+    JmesPath(Text),
+    XPath(Text),
+    Css {
+        expression: Text,
+        attribute: Option<Text>,
+    },
+    /// A chain that has none, or several: their keys.
+    NotOne(Vec<&'static str>, At),
 }
 
 #[derive(Debug)]
@@ -342,4 +402,29 @@ pub(crate) enum Test {
         negate: bool,
     },
     Plugin(PluginCall),
+    JsonPath {
+        expression: Text,
+        wants: Wants,
+    },
+    XPath {
+        expression: Text,
+        wants: Wants,
+    },
+    DurationMax(Duration),
+    Size {
+        min: Option<u64>,
+        max: Option<u64>,
+        equals: Option<u64>,
+    },
+    Header {
+        header: Text,
+        wants: Wants,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Wants {
+    pub(crate) exists: Option<bool>,
+    pub(crate) equals: Option<Text>,
+    pub(crate) contains: Option<Text>,
 }

@@ -1,11 +1,22 @@
 //! The compiled plan: what a run executes. No names are left to look up here, only indices; the names
 //! that remain are for output. Made by [`crate::compile`], read by the engine, never changed after.
 
+mod json_path;
+mod response;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use json_path::{
+    JsonPath, PathFilter, PathOperator, PathQuery, PathSegment, PathSelector, PathValue,
+};
 use regex::bytes::Regex;
+pub use response::{
+    Assert, Cast, Check, Condition, Extract, ExtractSource, OnFailure, Pick, Refine, Transform,
+    ValueCheck, Wants,
+};
+use scraper::Selector;
 use serde_json::{Map, Value as Json};
 
 pub use crate::data::{Cell, Table};
@@ -45,6 +56,14 @@ index_type! {
     CheckId
     /// Indexes [`Program::regexes`].
     RegexId
+    /// Indexes [`Program::json_paths`].
+    JsonPathId
+    /// Indexes [`Program::jmes_paths`].
+    JmesPathId
+    /// Indexes [`Program::xpaths`].
+    XPathId
+    /// Indexes [`Program::selectors`].
+    SelectorId
     /// Indexes [`Program::rendezvous`].
     RendezvousId
 }
@@ -80,6 +99,15 @@ pub struct Program {
     pub checks: Vec<String>,
     /// Every regex of the plan. A shard clones the list, so that no cache is shared between cores.
     pub regexes: Vec<Regex>,
+    /// Every JSONPath of the plan.
+    pub json_paths: Vec<JsonPath>,
+    /// Every JMESPath expression of the plan, known to compile: what it compiles to cannot leave its thread, so each
+    /// shard does it once more before the run.
+    pub jmes_paths: Vec<String>,
+    /// Every XPath expression of the plan, known to compile; as `jmes_paths`.
+    pub xpaths: Vec<String>,
+    /// Every CSS selector of the plan.
+    pub selectors: Vec<CssSelector>,
     /// The plan's `thresholds` in its order.
     pub thresholds: Vec<Threshold>,
     /// How many [`Step::Random`] there are: a virtual user keeps a turn for each.
@@ -103,6 +131,15 @@ impl Program {
                 (&route.to_host, route.to_port.unwrap_or(port))
             })
     }
+}
+
+/// A compiled CSS selector.
+#[derive(Clone, Debug)]
+pub struct CssSelector {
+    /// What the library makes of it.
+    pub selector: Selector,
+    /// It can take the square of the body: `~` and `:has()` look at other elements for each one.
+    pub is_costly: bool,
 }
 
 /// Where a line of the plan is, for errors that are found after compilation.
@@ -162,6 +199,8 @@ pub struct Request {
     pub checks: Vec<Check>,
     /// Whether anything above reads the response body: if not it is counted and dropped.
     pub reads_body: bool,
+    /// Whether a condition is about the body's size.
+    pub measures_body: bool,
     /// Whether anything above reads header fields.
     pub reads_headers: bool,
     /// Where the step is.
@@ -695,118 +734,6 @@ pub enum PluginKind {
     Extractor,
     /// `assertion.check`
     Assertion,
-}
-
-/// Takes a value out of a response into a variable.
-#[derive(Debug)]
-pub struct Extract {
-    /// Where the value goes.
-    pub var: VarId,
-    /// How it is found.
-    pub source: ExtractSource,
-    /// Which match is taken.
-    pub pick: Pick,
-    /// The value when nothing matched; without one the request is marked failed.
-    pub default: Option<Box<[u8]>>,
-}
-
-/// How a value is found.
-#[derive(Debug)]
-pub enum ExtractSource {
-    /// A plugin's answer; `pick` does not apply.
-    Plugin(CallSiteId),
-    /// A capture group over the body.
-    Regex {
-        /// The pattern.
-        regex: RegexId,
-        /// The group; it exists in the pattern (checked at compilation).
-        group: usize,
-    },
-    /// A header field's value.
-    Header {
-        /// Lower case.
-        name: Box<str>,
-    },
-    /// The body's bytes between two markers.
-    Boundary {
-        /// Not empty.
-        left: Box<[u8]>,
-        /// Not empty.
-        right: Box<[u8]>,
-    },
-}
-
-/// Which of several matches is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Pick {
-    /// The first one.
-    #[default]
-    First,
-    /// The last one.
-    Last,
-    /// Any, with equal chance.
-    Random,
-    /// All of them, as a JSON array of strings (bytes that are not UTF-8 become U+FFFD).
-    All,
-}
-
-/// A condition that must hold.
-#[derive(Debug)]
-pub struct Assert {
-    /// For the error list: the condition's `name`, else a description such as `status is 200`.
-    pub name: String,
-    /// What must hold.
-    pub condition: Condition,
-    /// What else happens when it does not.
-    pub on_failure: OnFailure,
-}
-
-/// A condition that is counted.
-#[derive(Debug)]
-pub struct Check {
-    /// Its `checks` series.
-    pub id: CheckId,
-    /// What is counted.
-    pub condition: Condition,
-}
-
-/// A statement about a response.
-#[derive(Debug)]
-pub enum Condition {
-    /// The status code is one of these.
-    StatusIn(Vec<u16>),
-    /// The status code, as three digits, matches.
-    StatusMatches(RegexId),
-    /// The body has these bytes.
-    BodyContains {
-        /// What is looked for.
-        value: Template,
-        /// True: it must not be there.
-        negate: bool,
-    },
-    /// The body matches.
-    BodyMatches {
-        /// The pattern.
-        regex: RegexId,
-        /// True: it must not match.
-        negate: bool,
-    },
-    /// A plugin's verdict.
-    Plugin(CallSiteId),
-}
-
-/// What a failed assert does beyond marking its request failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum OnFailure {
-    /// Nothing.
-    #[default]
-    Continue,
-    /// The virtual user goes on with its next iteration.
-    AbortIteration,
-    /// The scenario starts no new iteration, on any shard.
-    AbortScenario,
-    /// The whole run ends gracefully.
-    AbortTest,
 }
 
 /// A pass or fail rule over a metric.

@@ -6,6 +6,7 @@ mod executor;
 mod flow;
 mod reader;
 mod request;
+mod response;
 
 use std::time::Duration;
 

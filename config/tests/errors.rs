@@ -147,7 +147,7 @@ fn unknown_keys_are_named_with_what_was_meant() {
         (
             "url: http://h/\nassert: [ { value: a } ]",
             &[
-                "11:21: scenarios.s.flow[0].request.assert[0]: a condition needs `type` | there are `status`, `body_contains`, `body_matches` and `plugin`",
+                "11:21: scenarios.s.flow[0].request.assert[0]: a condition needs `type` | there are `status`, `body_contains`, `body_matches`, `plugin`, `jsonpath`, `xpath`, `duration`, `size` and `header`",
             ],
         ),
         (

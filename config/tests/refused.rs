@@ -121,52 +121,22 @@ fn request_keys() {
         );
     }
     let request = "scenarios.s.flow[0].request";
-    for (line, place, what) in [
-        ("protocol: grpc", "11:21: R.protocol", "`protocol: grpc`"),
-        (
-            "extract: [ { chain: a, jsonpath: $.x } ]",
-            "11:24: R.extract[0].chain",
-            "`chain`",
-        ),
-    ] {
-        let plan = plan_with_request(&format!("url: http://h/\n{line}"));
-        refused(&plan, &place.replace('R', request), what);
-    }
+    refused(
+        &plan_with_request("url: http://h/\nprotocol: grpc"),
+        &format!("11:21: {request}.protocol"),
+        "`protocol: grpc`",
+    );
 }
 
 #[test]
-fn extractors_and_conditions() {
-    for keys in [
-        "jsonpath, expression: $.a, index: all",
-        "xpath, expression: //a",
-        "css, expression: a, attribute: b",
-    ] {
-        let kind = keys.split(',').next().unwrap();
+fn scripts_as_conditions() {
+    for list in ["assert", "checks"] {
         refused(
             &plan_with_request(&format!(
-                "url: http://h/\nextract: [ {{ type: {keys}, name: a, default: b }} ]"
+                "url: http://h/\n{list}: [ {{ type: js, expression: x, name: a }} ]"
             )),
-            "11:30: scenarios.s.flow[0].request.extract[0].type",
-            &format!("`type: {kind}`"),
+            &format!("11:29: scenarios.s.flow[0].request.{list}[0].type"),
+            "`type: js`",
         );
-    }
-    for keys in [
-        "jsonpath, expression: $.a, equals: 1, exists: true",
-        "xpath, expression: //a",
-        "duration, max: 1s",
-        "size, min: 1, max: 2, equals: 3",
-        "header, header: a, equals: b, contains: c, exists: true",
-        "js, expression: x",
-    ] {
-        let kind = keys.split(',').next().unwrap();
-        for (list, column) in [("assert", 29), ("checks", 29)] {
-            refused(
-                &plan_with_request(&format!(
-                    "url: http://h/\n{list}: [ {{ type: {keys}, name: a }} ]"
-                )),
-                &format!("11:{column}: scenarios.s.flow[0].request.{list}[0].type"),
-                &format!("`type: {kind}`"),
-            );
-        }
     }
 }

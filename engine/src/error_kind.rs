@@ -36,6 +36,8 @@ pub enum ErrorKind {
     InvalidHeader,
     /// An extraction found nothing and has no default.
     Extract,
+    /// The response's body is not the JSON, HTML or XML that something reads.
+    BodyParse,
     /// An assertion did not hold.
     Assert,
     /// A step got a value that it cannot work with.
@@ -67,6 +69,7 @@ impl ErrorKind {
             Self::UnsetVariable => "unset_variable",
             Self::InvalidHeader => "invalid_header",
             Self::Extract => "extract",
+            Self::BodyParse => "body_parse",
             Self::Assert => "assert",
             Self::Flow => "flow",
             Self::PluginTimeout => "plugin_timeout",

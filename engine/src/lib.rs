@@ -12,7 +12,9 @@ pub mod doctor;
 mod error_kind;
 mod http;
 mod instances;
+mod json;
 mod leases;
+mod markup;
 mod metrics;
 mod plugins;
 mod preflight;
@@ -31,4 +33,6 @@ pub use metrics::{Kind, METRICS, MetricInfo, Trend};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{Summary, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run};
+#[doc(hidden)]
+pub use shard::Trial;
 pub use thresholds::ThresholdResult;

@@ -43,6 +43,7 @@ fn run(base_url: &str, flow: &str, executor: &str) -> (f64, f64) {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
     let text = format!(
         "defaults: {{ http: {{ base_url: \"{base_url}\" }} }}\n\
+         data:\n  d: {{ type: inline, rows: [ {{ a: 1, b: x }}, {{ a: 2, b: y }} ] }}\n  e: {{ type: inline, mode: per_vu, pick: shuffle, rows: [ {{ a: 1 }}, {{ a: 2 }} ] }}\n\
          plugins:\n  - {{ name: order-id, path: \"{0}/order-id\" }}\n  - {{ name: order-check, path: \"{0}/order-check\" }}\n\
          scenarios:\n  s:\n    {executor}\n    flow:\n{flow}",
         plugins.display()
@@ -113,6 +114,33 @@ fn the_steady_state_allocates_nothing() {
             r#"
       - request: { url: /order, extract: [{ type: regex, name: id, expression: "id=(ORDER-[0-9]+);" }, { type: boundary, name: id2, left: "id=", right: ";" }] }
       - request: { url: "/orders/${id}", headers: { x-id: "${id2} ${vu} ${iteration}" }, checks: [{ type: body_contains, value: "${id}" }] }
+"#,
+        ),
+        (
+            "reading JSON",
+            closed,
+            NOTHING,
+            r#"
+      - request:
+          url: /echo
+          body: '{"user":{"id":${vu},"name":"a\u00e9"},"items":[{"id":4,"price":9.5},{"id":7,"price":30}]}'
+          extract:
+            - { type: jsonpath, name: id, expression: $.user.id }
+            - { type: jsonpath, name: dear, expression: "$.items[?@.price > 10].id" }
+            - { type: jsonpath, name: all, expression: "$..id", index: all }
+            - { chain: last, jsonpath: "$.items[-1].id", as: int, transform: { append: "0" }, check: { equals: "70", min: 1 } }
+          assert:
+            - { type: jsonpath, expression: $.user.id, equals: "${vu}" }
+            - { type: size, min: 10 }
+            - { type: header, header: content-length, exists: true }
+"#,
+        ),
+        (
+            "with rows and made values",
+            closed,
+            NOTHING,
+            r#"
+      - request: { url: "/?a=${data.d.a}&e=${data.e.a}&at=${now.iso}", params: { at: "${now.iso}" }, headers: { x-id: "${uuid} ${counter} ${random.hex(20)}" }, body: { json: { a: "${data.d.a}", b: "${data.d.b}", i: "${random.int(1,9)}", t: "${random.alnum(9)}" } } }
 "#,
         ),
         (

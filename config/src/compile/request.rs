@@ -11,7 +11,7 @@ use crate::diagnostic::shown;
 use crate::escape::is_token;
 use crate::node::At;
 use crate::plan::{Body, Pair, Request as PlanRequest, Text};
-use crate::program::{Condition, ExtractSource, Http, Request};
+use crate::program::{Condition, Http, Request};
 
 /// What holds for every request of a scenario.
 pub(super) struct Defaults {
@@ -92,24 +92,14 @@ impl<'a> Compiler<'a> {
                 .map(|a| &a.condition)
                 .chain(checks.iter().map(|c| &c.condition))
         };
-        let reads_body = extracts.iter().any(|extract| match extract.source {
-            ExtractSource::Plugin(_)
-            | ExtractSource::Regex { .. }
-            | ExtractSource::Boundary { .. } => true,
-            ExtractSource::Header { .. } => false,
-        }) || conditions().any(|condition| match condition {
-            Condition::BodyContains { .. }
-            | Condition::BodyMatches { .. }
-            | Condition::Plugin(_) => true,
-            Condition::StatusIn(_) | Condition::StatusMatches(_) => false,
-        });
-        let reads_headers = extracts.iter().any(|extract| {
-            matches!(
-                extract.source,
-                ExtractSource::Plugin(_) | ExtractSource::Header { .. }
-            )
-        }) || conditions()
-            .any(|condition| matches!(condition, Condition::Plugin(_)));
+        let reads_body = extracts.iter().any(|extract| extract.source.reads_body())
+            || conditions().any(Condition::reads_body);
+        let measures_body =
+            conditions().any(|condition| matches!(condition, Condition::Size { .. }));
+        let reads_headers = extracts
+            .iter()
+            .any(|extract| extract.source.reads_headers())
+            || conditions().any(Condition::reads_headers);
         Some(Request {
             name: name?,
             method,
@@ -126,6 +116,7 @@ impl<'a> Compiler<'a> {
             asserts,
             checks,
             reads_body,
+            measures_body,
             reads_headers,
             location: request.at.location(),
         })

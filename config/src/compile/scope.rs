@@ -11,7 +11,7 @@ use super::{Compiler, MAX_TEMPLATE_BYTES, index};
 use crate::diagnostic::{did_you_mean, shown};
 use crate::node::At;
 use crate::plan::{Pair, Scenario, Step, Text};
-use crate::program::{DataId, Made, Pick, Source, VarId};
+use crate::program::{DataId, Made, Source, VarId};
 use crate::template::{Part, parse};
 
 /// A value of `variables`.
@@ -27,7 +27,7 @@ pub(super) struct Constant {
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a> {
     scenario: &'a str,
-    /// Variables that the scenario's extractors set; true when what they hold is always a JSON array.
+    /// Variables that the scenario's extractors set; true when what they hold is always JSON.
     set: HashMap<&'a str, bool>,
 }
 
@@ -69,8 +69,7 @@ impl<'a> Compiler<'a> {
             match step {
                 Step::Request(request) => {
                     for extract in &request.extracts {
-                        let is_array = extract.pick == Pick::All && extract.default.is_none();
-                        self.sets(&extract.name.text, is_array);
+                        self.sets(&extract.name.text, extract.is_always_json());
                     }
                 }
                 Step::Repeat {
@@ -90,9 +89,9 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn sets(&mut self, name: &'a str, is_array: bool) {
-        let all = self.scope.set.entry(name).or_insert(is_array);
-        *all &= is_array;
+    fn sets(&mut self, name: &'a str, is_json: bool) {
+        let all = self.scope.set.entry(name).or_insert(is_json);
+        *all &= is_json;
     }
 
     pub(super) fn parts<'t>(&mut self, text: &'t Text) -> Option<Vec<Part<'t>>> {

@@ -1,7 +1,7 @@
 //! Checks what comes in one of several forms: words, and mappings whose keys depend on one of them.
 
 use super::check::{Check, listed};
-use super::{Choice, Status, Table, Union, text};
+use super::{Choice, Kind, Status, Table, Union, text};
 use crate::diagnostic::{did_you_mean, shown};
 use crate::node::{Content, Entry, Node, Path};
 
@@ -49,7 +49,12 @@ impl Check<'_> {
                 .iter()
                 .find_map(|key| node.entry(key.name).map(|entry| (entry, key)))
             {
-                self.known(entry, key, &path.key(&entry.key));
+                if let (Status::Ready, Kind::Table(table)) = (key.status, &key.kind) {
+                    self.keys(entries, table, &[], path);
+                    self.required(node, table, path);
+                } else {
+                    self.known(entry, key, &path.key(&entry.key));
+                }
             } else if self.partial {
                 self.any_variant(entries, union, path);
             } else {

@@ -1,7 +1,8 @@
 //! The tables of what is done with a response: extractors and conditions.
 
-use super::plan::NO_SCRIPT;
-use super::{Choice, Key, Kind, Status, Table, Union, Variant, key, not_yet, required, word};
+use super::chain::CHAIN;
+use super::plan::{NO_SCRIPT, POSITIVE};
+use super::{Choice, Key, Kind, Status, Table, Union, Variant, key, required, word};
 
 static EXTRACT: Union = Union {
     what: "an extractor",
@@ -30,35 +31,33 @@ static EXTRACT: Union = Union {
         },
         Variant {
             name: "jsonpath",
-            table: &EXTRACT_OTHER,
-            status: Status::NotYet(EXTRACTORS),
+            table: &EXTRACT_JSONPATH,
+            status: Status::Ready,
         },
         Variant {
             name: "xpath",
-            table: &EXTRACT_OTHER,
-            status: Status::NotYet(EXTRACTORS),
+            table: &EXTRACT_XPATH,
+            status: Status::Ready,
         },
         Variant {
             name: "css",
-            table: &EXTRACT_OTHER,
-            status: Status::NotYet(EXTRACTORS),
+            table: &EXTRACT_CSS,
+            status: Status::Ready,
         },
     ],
-    forms: &[not_yet(
+    forms: &[key(
         "chain",
-        EXTRACTORS,
-        "A chain of a source, transforms and checks",
+        Kind::Table(&CHAIN),
+        "The variable of a chain: one source, transforms, a check",
     )],
 };
-
-const EXTRACTORS: &str = "there are `regex`, `boundary`, `header` and `plugin`";
 
 const EXTRACT_KEYS: &[Key] = &[
     required("name", Kind::Name, "The variable that the value goes to"),
     key("default", Kind::Text, "The value when nothing matched"),
 ];
 
-const INDEX: Key = key("index", Kind::Word(INDICES), "Which match; first");
+pub(super) const INDEX: Key = key("index", Kind::Word(INDICES), "Which match; first");
 const INDICES: &[Choice] = &[word("first"), word("last"), word("random"), word("all")];
 
 static EXTRACT_REGEX: Table = Table {
@@ -108,14 +107,40 @@ static EXTRACT_PLUGIN: Table = Table {
     ],
 };
 
-static EXTRACT_OTHER: Table = Table {
-    what: "an extractor",
+static EXTRACT_JSONPATH: Table = Table {
+    what: "a `jsonpath` extractor",
     groups: &[
         EXTRACT_KEYS,
         &[
-            key("expression", Kind::Any, "What to look for"),
-            key("attribute", Kind::Any, "The attribute that holds the value"),
-            key("index", Kind::Any, "Which match"),
+            required("expression", Kind::Name, "A JSONPath (RFC 9535)"),
+            INDEX,
+        ],
+    ],
+};
+
+static EXTRACT_XPATH: Table = Table {
+    what: "an `xpath` extractor",
+    groups: &[
+        EXTRACT_KEYS,
+        &[
+            required("expression", Kind::Name, "An XPath 1.0 expression"),
+            INDEX,
+        ],
+    ],
+};
+
+static EXTRACT_CSS: Table = Table {
+    what: "a `css` extractor",
+    groups: &[
+        EXTRACT_KEYS,
+        &[
+            required("expression", Kind::Name, "A CSS selector"),
+            key(
+                "attribute",
+                Kind::Name,
+                "The attribute that holds the value; the element's text when absent",
+            ),
+            INDEX,
         ],
     ],
 };
@@ -147,41 +172,37 @@ static ASSERT: Union = Union {
         },
         Variant {
             name: "jsonpath",
-            table: &CONDITION_OTHER,
-            status: Status::NotYet(CONDITIONS),
+            table: &CONDITION_JSONPATH,
+            status: Status::Ready,
         },
         Variant {
             name: "xpath",
-            table: &CONDITION_OTHER,
-            status: Status::NotYet(CONDITIONS),
+            table: &CONDITION_XPATH,
+            status: Status::Ready,
         },
         Variant {
             name: "duration",
-            table: &CONDITION_OTHER,
-            status: Status::NotYet("set `timeout`, or a threshold on `http_req_duration`"),
+            table: &DURATION,
+            status: Status::Ready,
         },
         Variant {
             name: "size",
-            table: &CONDITION_OTHER,
-            status: Status::NotYet(CONDITIONS),
+            table: &SIZE,
+            status: Status::Ready,
         },
         Variant {
             name: "header",
-            table: &CONDITION_OTHER,
-            status: Status::NotYet(
-                "extract the header with `extract: { type: header }`: a missing one fails the request",
-            ),
+            table: &HEADER,
+            status: Status::Ready,
         },
         Variant {
             name: "js",
-            table: &CONDITION_OTHER,
+            table: &CONDITION_JS,
             status: Status::NotYet(NO_SCRIPT),
         },
     ],
     forms: &[],
 };
-
-const CONDITIONS: &str = "there are `status`, `body_contains`, `body_matches` and `plugin`";
 
 const CONDITION_KEYS: &[Key] = &[
     key(
@@ -189,12 +210,14 @@ const CONDITION_KEYS: &[Key] = &[
         Kind::Template,
         "What it is called in results; a description when absent",
     ),
-    key(
-        "on_failure",
-        Kind::Word(FAILURE_ACTIONS),
-        "What else happens; continue",
-    ),
+    ON_FAILURE,
 ];
+
+pub(super) const ON_FAILURE: Key = key(
+    "on_failure",
+    Kind::Word(FAILURE_ACTIONS),
+    "What else happens; continue",
+);
 
 const FAILURE_ACTIONS: &[Choice] = &[
     word("continue"),
@@ -252,19 +275,77 @@ static CONDITION_PLUGIN: Table = Table {
     ],
 };
 
-static CONDITION_OTHER: Table = Table {
-    what: "a condition",
+const EQUALS: Key = key("equals", Kind::Template, "What the first match must be");
+const EXISTS: Key = key("exists", Kind::Flag, "Whether it must be there; true");
+/// No response is larger.
+const BYTES: Kind = Kind::Size(0, u64::MAX);
+
+static CONDITION_JSONPATH: Table = Table {
+    what: "a `jsonpath` condition",
     groups: &[
         CONDITION_KEYS,
         &[
-            key("expression", Kind::Any, "What to look for"),
-            key("equals", Kind::Any, "What it must be"),
-            key("exists", Kind::Any, "Whether it must be there"),
-            key("header", Kind::Any, "The header's name"),
-            key("contains", Kind::Any, "What it must contain"),
-            key("min", Kind::Any, "The least"),
-            key("max", Kind::Any, "The most"),
+            required("expression", Kind::Name, "A JSONPath (RFC 9535)"),
+            EQUALS,
+            EXISTS,
         ],
+    ],
+};
+
+static CONDITION_XPATH: Table = Table {
+    what: "an `xpath` condition",
+    groups: &[
+        CONDITION_KEYS,
+        &[
+            required("expression", Kind::Name, "An XPath 1.0 expression"),
+            EQUALS,
+            EXISTS,
+        ],
+    ],
+};
+
+static DURATION: Table = Table {
+    what: "a `duration` condition",
+    groups: &[
+        CONDITION_KEYS,
+        &[required(
+            "max",
+            POSITIVE,
+            "The longest that the request may have taken",
+        )],
+    ],
+};
+
+static SIZE: Table = Table {
+    what: "a `size` condition",
+    groups: &[
+        CONDITION_KEYS,
+        &[
+            key("min", BYTES, "The fewest bytes of the body"),
+            key("max", BYTES, "The most bytes of the body"),
+            key("equals", BYTES, "The body's bytes"),
+        ],
+    ],
+};
+
+static HEADER: Table = Table {
+    what: "a `header` condition",
+    groups: &[
+        CONDITION_KEYS,
+        &[
+            required("header", Kind::Name, "The header's name"),
+            key("equals", Kind::Template, "What its value must be"),
+            key("contains", Kind::Template, "What its value must contain"),
+            EXISTS,
+        ],
+    ],
+};
+
+static CONDITION_JS: Table = Table {
+    what: "a `js` condition",
+    groups: &[
+        CONDITION_KEYS,
+        &[key("expression", Kind::Any, "The script")],
     ],
 };
 

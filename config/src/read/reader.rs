@@ -8,6 +8,12 @@ use crate::language::{self, Kind, Table, Union};
 use crate::node::{At, Content, Entry, Node, Path, object};
 use crate::plan::{Pair, Text};
 
+/// A scalar, or a mapping.
+pub(super) enum TextOr<'a> {
+    Text(Text),
+    Item(Reader<'a>),
+}
+
 /// A mapping, the way to it, and the table that describes it.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -131,6 +137,45 @@ impl Reader<'_> {
         }
     }
 
+    /// The scalars of a list, as they are written.
+    pub(super) fn scalars(&self, name: &str) -> Vec<String> {
+        self.kind(name);
+        let Some(Content::List(items)) = self.node.get(name).map(|node| &node.content) else {
+            return Vec::new();
+        };
+        let texts = items.iter().filter_map(|item| language::text(item).ok());
+        texts.map(str::to_owned).collect()
+    }
+
+    /// What is written under a key that takes one or more texts or mappings.
+    pub(super) fn texts_or_items(&self, name: &str, mut read: impl FnMut(TextOr<'_>)) {
+        let Some(Kind::TextOr(Kind::OneKey(table))) = self.inner(name) else {
+            return;
+        };
+        let Some(node) = self.node.get(name) else {
+            return;
+        };
+        let path = self.path.key(name);
+        let mut one = |node: &Node, path: &Path<'_>| {
+            if let Ok(text) = language::text(node) {
+                read(TextOr::Text(Text {
+                    text: text.to_owned(),
+                    at: path.at(node.pos),
+                }));
+            } else if matches!(node.content, Content::Map(_)) {
+                read(TextOr::Item(Reader { node, path, table }));
+            }
+        };
+        match &node.content {
+            Content::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    one(item, &path.item(i));
+                }
+            }
+            Content::Scalar(_) | Content::Map(_) => one(node, &path),
+        }
+    }
+
     /// Each item of a list of mappings, with the table that holds for it.
     pub(super) fn items(&self, name: &str, mut read: impl FnMut(Reader<'_>)) {
         let Some(inner) = self.inner(name) else {
@@ -147,7 +192,9 @@ impl Reader<'_> {
         for (i, node) in items.iter().enumerate() {
             let table = match inner {
                 Kind::Table(table) | Kind::OneKey(table) => Some(*table),
-                Kind::Union(union) => variant(node, union).map(|(_, table)| table),
+                Kind::Union(union) => variant(node, union)
+                    .map(|(_, table)| table)
+                    .or_else(|| form(node, union)),
                 _ => None,
             };
             if let Some(table) = table {
@@ -169,4 +216,16 @@ pub(super) fn variant<'a>(node: &'a Node, union: &Union) -> Option<(&'a str, &'s
         .iter()
         .find(|variant| variant.name == tag)
         .map(|variant| (tag, variant.table))
+}
+
+/// The table of a form without the tag.
+fn form(node: &Node, union: &Union) -> Option<&'static Table> {
+    let form = union
+        .forms
+        .iter()
+        .find(|key| node.get(key.name).is_some())?;
+    match form.kind {
+        Kind::Table(table) => Some(table),
+        _ => None,
+    }
 }

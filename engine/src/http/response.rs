@@ -6,7 +6,7 @@
 use httparse::Header;
 
 use super::body::Chunked;
-use super::head::{self, Framing, HEAD_BYTES_MAX, Head, header_space};
+use super::head::{self, Framing, HEAD_BYTES_MAX, Head, header_space, note};
 use crate::error_kind::ErrorKind;
 
 /// A whole response, borrowed from wherever its bytes lie.
@@ -18,6 +18,8 @@ pub(crate) struct Response<'b> {
     pub(crate) headers: &'b [Header<'b>],
     /// Without the transfer coding; empty when the request's step does not read it and it came in pieces.
     pub(crate) body: &'b [u8],
+    /// The body's bytes, decoded if it is, whether it was kept or not.
+    pub(crate) body_len: u64,
 }
 
 /// What a request wants of its response.
@@ -28,6 +30,8 @@ pub(crate) struct Wanted {
     /// The notes with which header fields are wanted in any case.
     pub(crate) notes: u8,
     pub(crate) body: bool,
+    /// Whether a body with a content coding is wanted in any case: only decoded does it show its size.
+    pub(crate) coded_body: bool,
     /// The most bytes that the body may have.
     pub(crate) body_bytes_max: u64,
 }
@@ -35,6 +39,10 @@ pub(crate) struct Wanted {
 impl Wanted {
     fn reads_headers(&self, head: &Head) -> bool {
         self.headers || head.notes & self.notes != 0
+    }
+
+    fn reads_body(&self, head: &Head) -> bool {
+        self.body || self.coded_body && head.notes & note::CODED != 0
     }
 }
 
@@ -135,7 +143,7 @@ impl Reader {
                     continue;
                 }
                 if let Framing::Length(length) = head.framing {
-                    check_length(length, wanted)?;
+                    check_length(length, &head, wanted)?;
                     if (run.len() - at) as u64 >= length {
                         let end = at + length as usize;
                         let response = Response {
@@ -143,6 +151,7 @@ impl Reader {
                             notes: head.notes,
                             headers,
                             body: &run[at..end],
+                            body_len: length,
                         };
                         let judged = judge(&response);
                         let done = Advance::Done {
@@ -197,7 +206,7 @@ impl Reader {
                 0
             });
             if let Framing::Length(length) = head.framing {
-                check_length(length, wanted)?;
+                check_length(length, &head, wanted)?;
             }
             self.begin_body(head);
         }
@@ -264,7 +273,7 @@ impl Reader {
 
     fn keep(&mut self, data: &[u8], wanted: &Wanted) -> Result<(), ErrorKind> {
         self.body_len += data.len() as u64;
-        if wanted.body {
+        if wanted.reads_body(&self.head) {
             if self.body_len > wanted.body_bytes_max {
                 return Err(ErrorKind::BodyLimit);
             }
@@ -292,14 +301,15 @@ impl Reader {
             notes: self.head.notes,
             headers,
             body: &self.body_bytes,
+            body_len: self.body_len,
         }))
     }
 }
 
 /// A body that is read must fit into memory; one that is only counted may be of any length.
 #[inline]
-fn check_length(length: u64, wanted: &Wanted) -> Result<(), ErrorKind> {
-    if wanted.body && length > wanted.body_bytes_max {
+fn check_length(length: u64, head: &Head, wanted: &Wanted) -> Result<(), ErrorKind> {
+    if wanted.reads_body(head) && length > wanted.body_bytes_max {
         return Err(ErrorKind::BodyLimit);
     }
     Ok(())
@@ -314,6 +324,7 @@ mod tests {
         headers: true,
         notes: 0,
         body: true,
+        coded_body: false,
         body_bytes_max: 1 << 20,
     };
 

@@ -60,7 +60,11 @@ impl Shard {
             let body = decoder
                 .decode(&codings, response.body, BODY_BYTES_MAX)
                 .map_err(|kind| Broken::Failed(kind, 0))?;
-            let decoded = Response { body, ..*response };
+            let decoded = Response {
+                body,
+                body_len: body.len() as u64,
+                ..*response
+            };
             return Ok(Answer::Judged(self.judge(call, &decoded, duration_ns)));
         }
         Ok(Answer::Judged(self.judge(call, response, duration_ns)))

@@ -67,8 +67,12 @@ impl<'c> Call<'c> {
             headers: request.reads_headers,
             notes: note(http.redirects > 0, note::REDIRECT)
                 | note(http.keeps_cookies, note::COOKIE)
-                | note(http.decodes && request.reads_body, note::CODED),
+                | note(
+                    http.decodes && (request.reads_body || request.measures_body),
+                    note::CODED,
+                ),
             body: request.reads_body,
+            coded_body: http.decodes && request.measures_body,
             body_bytes_max: BODY_BYTES_MAX,
         }
     }

@@ -1,6 +1,7 @@
 //! One core's share of the run: a glommio executor pinned to the core, and all that its virtual users touch.
 
 mod attend;
+mod bodies;
 mod client;
 mod driver;
 mod exchange;
@@ -17,6 +18,7 @@ mod tasks;
 mod tls;
 mod together;
 mod tools;
+mod trial;
 mod turns;
 mod vars;
 mod vu;
@@ -24,3 +26,4 @@ mod vu;
 pub(crate) use driver::{ShardSpec, run};
 pub(crate) use feed::Shared;
 pub(crate) use rng::Rng;
+pub use trial::Trial;

@@ -130,9 +130,9 @@ impl Vu {
         self.follow(id, &verdict)
     }
 
-    /// What a failed assert asks for.
+    /// What a failed assert, or the check of a chain, asks for.
     fn follow(&self, id: RequestId, verdict: &Verdict) -> Next {
-        let Some(at) = verdict.by_assert else {
+        let Some(by) = verdict.by else {
             return Next::Step;
         };
         match verdict.on_failure {
@@ -144,7 +144,8 @@ impl Vu {
             }
             OnFailure::AbortTest => {
                 let request = &self.shard.program.requests[id.at()];
-                let name = format!("{}: {}", request.name, request.asserts[at].name);
+                let by = by.name(request, &self.shard.program);
+                let name = format!("{}: {by}", request.name);
                 self.shard.control.stop(StopReason::Assert(name));
                 Next::Iteration
             }

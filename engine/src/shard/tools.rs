@@ -7,6 +7,7 @@ use loadr_config::{CallSite, CallSiteId, PluginId, PluginKind, Program, RegexId}
 use loadr_plugin_host::{CallError, Instance, ReadHeaders};
 use regex::bytes::{CaptureLocations, Regex};
 
+use super::bodies::Bodies;
 use super::rng::Rng;
 use crate::clock::now_ns;
 use crate::http::HEADERS_MAX;
@@ -19,8 +20,14 @@ pub(crate) struct Tools {
     instances: Instances,
     pub(crate) regexes: Vec<(Regex, CaptureLocations)>,
     pub(crate) rng: Rng,
-    /// A rendered `body_contains` value.
+    /// The response's body as JSON, HTML and XML.
+    pub(crate) bodies: Bodies,
+    /// A rendered value that something is compared with.
     pub(crate) scratch: Vec<u8>,
+    /// What a condition found, for its message.
+    pub(crate) seen: Vec<u8>,
+    /// Whether it found anything.
+    pub(crate) has_seen: bool,
     header_text: String,
     detail: String,
 }
@@ -30,7 +37,9 @@ pub(crate) struct Asked<'r> {
     pub(crate) status: u16,
     pub(crate) headers: &'r [Header<'r>],
     pub(crate) body: &'r [u8],
-    pub(crate) duration_ms: f64,
+    /// Known even when the body is not kept.
+    pub(crate) body_len: u64,
+    pub(crate) duration_ns: u64,
 }
 
 impl Tools {
@@ -43,7 +52,10 @@ impl Tools {
                 .map(|regex| (regex.clone(), regex.capture_locations()))
                 .collect(),
             rng: Rng::new(seed),
+            bodies: Bodies::new(program),
             scratch: Vec::new(),
+            seen: Vec::new(),
+            has_seen: false,
             header_text: String::new(),
             detail: String::new(),
         }
@@ -100,7 +112,7 @@ impl Tools {
             asked.status,
             body,
             &headers,
-            asked.duration_ms,
+            asked.duration_ns as f64 / 1e6,
             plugins.config(id),
             &mut self.detail,
         );

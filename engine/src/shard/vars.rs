@@ -45,14 +45,6 @@ impl Vars {
         }
     }
 
-    /// So many variables, and nothing else.
-    #[cfg(test)]
-    pub(crate) fn new(count: usize, vu: u64) -> Self {
-        let mut vars = Self::of(&Rc::new(super::feed::tests::feeds(1, 1, "").remove(0)), vu);
-        vars.vars = vec![Var::default(); count];
-        vars
-    }
-
     /// Whether a source had no row left for it: it ends.
     #[inline]
     pub(crate) fn has_ended(&self) -> bool {
@@ -75,17 +67,19 @@ impl Vars {
         decimal(number, &mut var.bytes);
     }
 
-    /// Sets a variable to what `fill` writes; unsets it when that says false.
-    pub(crate) fn set_with<E>(
-        &mut self,
-        var: VarId,
-        fill: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
-    ) -> Result<bool, E> {
+    /// The variable's memory, to be filled and given back with [`Vars::put`]; the variable is unset until then.
+    pub(crate) fn take(&mut self, var: VarId) -> Vec<u8> {
         let var = &mut self.vars[var.at()];
-        var.bytes.clear();
-        let filled = fill(&mut var.bytes);
-        var.is_set = matches!(filled, Ok(true));
-        filled
+        var.is_set = false;
+        std::mem::take(&mut var.bytes)
+    }
+
+    /// Sets a variable.
+    pub(crate) fn put(&mut self, var: VarId, bytes: Vec<u8>) {
+        self.vars[var.at()] = Var {
+            is_set: true,
+            bytes,
+        };
     }
 
     pub(crate) fn unset(&mut self, var: VarId) {

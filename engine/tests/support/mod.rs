@@ -210,9 +210,9 @@ pub fn run(plan: &str) -> Summary {
     };
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).unwrap());
     let spec = RunSpec {
+        is_strict: false,
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
-        is_strict: false,
     };
     let outcome = loadr_engine::run(program, &plugins, &spec, &Control::new(1), |_| ()).unwrap();
     Summary::new(&outcome)
