@@ -99,11 +99,24 @@ fn failed_conditions_say_what_was_found() {
         "{}",
         run.stdout
     );
-    let errors = run.summary["errors"].to_string();
-    assert!(
-        errors.contains("jsonpath `$.a` is `c` (found `b`)"),
-        "{errors}"
-    );
+    // The list has one example of a kind, so each is looked at alone.
+    for (condition, said) in [
+        (
+            "{ type: jsonpath, expression: $.a, equals: c }",
+            "jsonpath `$.a` is `c` (found `b`)",
+        ),
+        (
+            "{ type: header, header: x-none }",
+            "header `x-none` exists (found nothing)",
+        ),
+    ] {
+        let run = self::run(&echo(
+            r#"{"a":"b","n":1.0}"#,
+            &format!("assert: [{condition}]"),
+        ));
+        let errors = run.summary["errors"].to_string();
+        assert!(errors.contains(said), "{errors}");
+    }
 }
 
 #[test]

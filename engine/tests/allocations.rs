@@ -24,6 +24,8 @@ const LONG: u64 = 12_000;
 const NOTHING: f64 = 0.01;
 /// The same where a second has fewer requests, because their rate is given.
 const NOTHING_AT_A_RATE: f64 = 0.03;
+/// A request whose queries visit lists of nodes, which the library allocates.
+const QUERIED: f64 = 4.5;
 
 /// So many iterations of each virtual user.
 fn closed(iterations: u64) -> String {
@@ -126,13 +128,25 @@ fn the_steady_state_allocates_nothing() {
           body: '{"user":{"id":${vu},"name":"a\u00e9"},"items":[{"id":4,"price":9.5},{"id":7,"price":30}]}'
           extract:
             - { type: jsonpath, name: id, expression: $.user.id }
-            - { type: jsonpath, name: dear, expression: "$.items[?@.price > 10].id" }
-            - { type: jsonpath, name: all, expression: "$..id", index: all }
             - { chain: last, jsonpath: "$.items[-1].id", as: int, transform: { append: "0" }, check: { equals: "70", min: 1 } }
           assert:
             - { type: jsonpath, expression: $.user.id, equals: "${vu}" }
             - { type: size, min: 10 }
             - { type: header, header: content-length, exists: true }
+"#,
+        ),
+        (
+            "querying JSON",
+            closed,
+            // The library's lists of nodes: one of the filter, the others of the descent.
+            QUERIED,
+            r#"
+      - request:
+          url: /echo
+          body: '{"items":[{"id":4,"price":9.5},{"id":7,"price":30}]}'
+          extract:
+            - { type: jsonpath, name: dear, expression: "$.items[?@.price > 10].id" }
+            - { type: jsonpath, name: all, expression: "$..id", index: all }
 "#,
         ),
         (
