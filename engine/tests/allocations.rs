@@ -24,8 +24,6 @@ const LONG: u64 = 12_000;
 const NOTHING: f64 = 0.01;
 /// The same where a second has fewer requests, because their rate is given.
 const NOTHING_AT_A_RATE: f64 = 0.03;
-/// A request whose queries visit lists of nodes, which the library allocates.
-const QUERIED: f64 = 4.5;
 
 /// So many iterations of each virtual user.
 fn closed(iterations: u64) -> String {
@@ -138,8 +136,7 @@ fn the_steady_state_allocates_nothing() {
         (
             "querying JSON",
             closed,
-            // The library's lists of nodes: one of the filter, the others of the descent.
-            QUERIED,
+            NOTHING,
             r#"
       - request:
           url: /echo

@@ -14,6 +14,8 @@ const OUT_BYTES_ENOUGH: usize = PIECE_BYTES;
 /// The longest request and the longest response that are remembered (see [`Memo`]).
 const MEMO_REQUEST_BYTES_MAX: usize = 2 * 1024;
 const MEMO_REPLY_BYTES_MAX: usize = 16 * 1024;
+/// Echoes longer than this do not keep their memory.
+const ECHO_BYTES_KEPT: usize = 64 * 1024;
 
 /// What the connections of one thread share.
 pub(crate) struct Service {
@@ -21,6 +23,9 @@ pub(crate) struct Service {
     /// Which memo is replaced next.
     oldest: usize,
     pub(crate) orders: Orders,
+    /// Memory of echoes that were said, for those to come.
+    #[expect(clippy::vec_box, reason = "it is the boxes that go round")]
+    echoes: Vec<Box<Echo>>,
     /// Requests answered.
     pub(crate) requests: u64,
     /// When the bytes now handled were received.
@@ -41,6 +46,7 @@ impl Service {
             memos: Default::default(),
             oldest: 0,
             orders,
+            echoes: Vec::new(),
             requests: 0,
             now_ns: 0,
         }
@@ -72,8 +78,14 @@ impl Service {
 struct Pending {
     route: Route,
     form: Form,
-    /// What an echo says: its header lines and the body.
-    echo: Option<Box<(Vec<u8>, Vec<u8>)>>,
+    echo: Option<Box<Echo>>,
+}
+
+/// What an echo says.
+#[derive(Debug, Default)]
+struct Echo {
+    lines: Vec<u8>,
+    body: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -247,8 +259,17 @@ impl Connection {
             is_old: head.is_old,
         };
         let echo = (route == Route::Echo).then(|| {
-            let lines = format!("X-Method: {}\r\nX-Target: {}\r\n", head.method, head.target);
-            Box::new((lines.into_bytes(), Vec::new()))
+            let mut echo = service.echoes.pop().unwrap_or_default();
+            for piece in [
+                "X-Method: ",
+                head.method,
+                "\r\nX-Target: ",
+                head.target,
+                "\r\n",
+            ] {
+                echo.lines.extend_from_slice(piece.as_bytes());
+            }
+            echo
         });
         let pending = Pending { route, form, echo };
         if head.framing == Framing::Length(0) {
@@ -278,7 +299,7 @@ impl Connection {
         };
         let len = reader.feed(bytes, |content| {
             if let Some(echo) = &mut pending.echo {
-                echo.1.extend_from_slice(content);
+                echo.body.extend_from_slice(content);
             }
         })?;
         if reader.is_done()
@@ -301,8 +322,13 @@ impl Connection {
             }
             Route::Confirm(_) | Route::Unknown => reply::write_status(out, form, 404),
             Route::Echo => {
-                let (lines, body) = pending.echo.map(|echo| *echo).unwrap_or_default();
-                reply::write(out, form, 200, &lines, &body);
+                let mut echo = pending.echo.unwrap_or_default();
+                reply::write(out, form, 200, &echo.lines, &echo.body);
+                echo.lines.clear();
+                echo.body.clear();
+                if echo.body.capacity() <= ECHO_BYTES_KEPT {
+                    service.echoes.push(echo);
+                }
             }
             Route::Bytes(total) => {
                 reply::write_head(out, form.persist, 200, b"", Some(total));

@@ -1,5 +1,7 @@
 //! Chains: what is done with a value after it was found.
 
+use std::io::Write;
+
 use loadr_config::{Cast, Escape, Program, Refine, Template, Transform, ValueCheck};
 
 use super::condition::shortened;
@@ -189,19 +191,18 @@ fn cast(cast: Cast, value: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
                 .ok()
                 .and_then(|t| t.parse::<i128>().ok())
             {
-                out.extend_from_slice(whole.to_string().as_bytes());
-                return Ok(());
+                return digits(out, format_args!("{whole}"));
             }
             match number() {
                 // Beyond that an f64 does not hold every whole number.
                 Some(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
-                    out.extend_from_slice(format!("{number:.0}").as_bytes());
+                    return digits(out, format_args!("{number:.0}"));
                 }
                 _ => return Err(wrong("an int")),
             }
         }
         Cast::Float => match number() {
-            Some(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Some(number) => return digits(out, format_args!("{number}")),
             None => return Err(wrong("a float")),
         },
         Cast::Bool => {
@@ -221,6 +222,11 @@ fn cast(cast: Cast, value: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn digits(out: &mut Vec<u8>, number: std::fmt::Arguments<'_>) -> Result<(), String> {
+    // Writing to memory does not fail.
+    out.write_fmt(number).map_err(|error| error.to_string())
 }
 
 /// What of a check needs no template and no pattern.
