@@ -20,6 +20,9 @@ wasm_tools=${WASM_TOOLS:-wasm-tools}
 # One for all of them: the standard library is then built once.
 target=${PLUGIN_TARGET_DIR:-$PWD/target}
 
+# Every WebAssembly engine has these instructions; searches use them.
+simd=-Ctarget-feature=+simd128
+
 component_new() {
   if command -v "$wasm_tools" >/dev/null; then
     "$wasm_tools" component new "$1" -o "$2"
@@ -38,7 +41,7 @@ for plugin in "${plugins[@]}"; do
   locked=()
   [[ ! -f $plugin/Cargo.lock ]] || locked=(--locked)
   if [[ -z ${BUILD_STD:-} && -d "$(rustc --print sysroot)/lib/rustlib/wasm32-wasip2" ]]; then
-    cargo build --release "${locked[@]}" --target wasm32-wasip2 --target-dir "$target" --manifest-path "$plugin/Cargo.toml"
+    RUSTFLAGS=$simd cargo build --release "${locked[@]}" --target wasm32-wasip2 --target-dir "$target" --manifest-path "$plugin/Cargo.toml"
     cp "$target/wasm32-wasip2/release/$module" "$plugin/$module"
   else
     if [[ ! -x $web_rustc || ! -x $web_cargo || ! -d $("$web_rustc" --print sysroot)/lib/rustlib/src ]]; then
@@ -48,7 +51,7 @@ for plugin in "${plugins[@]}"; do
     fi
     # Paths of the machine that builds would otherwise be in the component, in the messages of panics.
     RUSTC=$web_rustc RUSTC_BOOTSTRAP=1 \
-      RUSTFLAGS="--remap-path-prefix=$HOME=~ --remap-path-prefix=$PWD=." \
+      RUSTFLAGS="$simd --remap-path-prefix=$HOME=~ --remap-path-prefix=$PWD=." \
       CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$(rustc --print sysroot)/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld" \
       "$web_cargo" build --release "${locked[@]}" -Zbuild-std=std,panic_abort --target wasm32-unknown-unknown \
       --target-dir "$target" --manifest-path "$plugin/Cargo.toml"

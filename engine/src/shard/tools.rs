@@ -28,6 +28,7 @@ pub(crate) struct Tools {
     pub(crate) seen: Vec<u8>,
     /// Whether it found anything.
     pub(crate) has_seen: bool,
+    fields: Vec<Field>,
     header_text: String,
     detail: String,
 }
@@ -56,6 +57,7 @@ impl Tools {
             scratch: Vec::new(),
             seen: Vec::new(),
             has_seen: false,
+            fields: Vec::new(),
             header_text: String::new(),
             detail: String::new(),
         }
@@ -83,8 +85,10 @@ impl Tools {
         debug_assert_eq!(site.kind, PluginKind::Extractor);
         let reads = plugins.reads(site.plugin);
         let body = if reads.body { asked.body } else { &[] };
-        let fields = lower(asked.headers, &reads.headers, &mut self.header_text);
-        let headers = pairs(&fields, asked.headers, &self.header_text);
+        let (fields, text) = (&mut self.fields, &mut self.header_text);
+        lower(asked.headers, &reads.headers, fields, text);
+        let mut headers = Pairs::new();
+        pair(fields, asked.headers, text, &mut headers);
         let began = now_ns();
         let instance = instance(&mut self.instances, own, site.plugin)?;
         let result = instance.extract(body, &headers, plugins.config(id), out);
@@ -104,8 +108,10 @@ impl Tools {
         debug_assert_eq!(site.kind, PluginKind::Assertion);
         let reads = plugins.reads(site.plugin);
         let body = if reads.body { asked.body } else { &[] };
-        let fields = lower(asked.headers, &reads.headers, &mut self.header_text);
-        let headers = pairs(&fields, asked.headers, &self.header_text);
+        let (fields, text) = (&mut self.fields, &mut self.header_text);
+        lower(asked.headers, &reads.headers, fields, text);
+        let mut headers = Pairs::new();
+        pair(fields, asked.headers, text, &mut headers);
         let began = now_ns();
         let instance = instance(&mut self.instances, own, site.plugin)?;
         let result = instance.check(
@@ -142,14 +148,13 @@ struct Field {
     value: Option<(usize, usize)>,
 }
 
+/// Names and values as plugins get them. It takes 4 KiB, so it is filled where it lies and never moved.
+type Pairs<'a> = ArrayVec<(&'a str, &'a str), HEADERS_MAX>;
+
 /// Names lower-cased and values made UTF-8, copied only where they are not so already.
-fn lower(
-    headers: &[Header<'_>],
-    wanted: &ReadHeaders,
-    text: &mut String,
-) -> ArrayVec<Field, HEADERS_MAX> {
+fn lower(headers: &[Header<'_>], wanted: &ReadHeaders, fields: &mut Vec<Field>, text: &mut String) {
     text.clear();
-    let mut fields = ArrayVec::new();
+    fields.clear();
     for (index, header) in headers.iter().enumerate() {
         if let ReadHeaders::Only(names) = wanted
             && !names
@@ -175,15 +180,9 @@ fn lower(
         }
         fields.push(field);
     }
-    fields
 }
 
-fn pairs<'a>(
-    fields: &[Field],
-    headers: &'a [Header<'a>],
-    text: &'a str,
-) -> ArrayVec<(&'a str, &'a str), HEADERS_MAX> {
-    let mut pairs = ArrayVec::new();
+fn pair<'a>(fields: &[Field], headers: &'a [Header<'a>], text: &'a str, pairs: &mut Pairs<'a>) {
     for field in fields {
         let header = &headers[field.index];
         let name = field
@@ -195,7 +194,6 @@ fn pairs<'a>(
         };
         pairs.push((name, value));
     }
-    pairs
 }
 
 #[cfg(test)]
@@ -218,9 +216,10 @@ mod tests {
                 value: "b=é".as_bytes(),
             },
         ];
-        let mut text = String::from("old");
-        let fields = lower(&headers, &ReadHeaders::All, &mut text);
-        let got = pairs(&fields, &headers, &text);
+        let (mut fields, mut text) = (Vec::new(), String::from("old"));
+        lower(&headers, &ReadHeaders::All, &mut fields, &mut text);
+        let mut got = Pairs::new();
+        pair(&fields, &headers, &text, &mut got);
         assert_eq!(
             got.as_slice(),
             [
@@ -231,10 +230,9 @@ mod tests {
         );
         drop(got);
         let only = ReadHeaders::Only(vec!["x-low".to_owned()]);
-        let fields = lower(&headers, &only, &mut text);
-        assert_eq!(
-            pairs(&fields, &headers, &text).as_slice(),
-            [("x-low", "caf\u{fffd}")]
-        );
+        lower(&headers, &only, &mut fields, &mut text);
+        let mut got = Pairs::new();
+        pair(&fields, &headers, &text, &mut got);
+        assert_eq!(got.as_slice(), [("x-low", "caf\u{fffd}")]);
     }
 }
