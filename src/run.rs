@@ -67,7 +67,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         is_strict: args.strict,
     };
     let mut line = ProgressLine::new(args.quiet);
-    let outcome = loadr_engine::run(program, &plugins, &spec, &control, |p| line.show(p));
+    let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
+        line.show(moment.progress());
+    });
     line.finish();
     let outcome = outcome.map_err(|error| match error {
         RunError::Plan(diagnostics) => located(diagnostics),

@@ -8,6 +8,7 @@ use loadr_config::Program;
 
 use crate::control::{Control, StopReason};
 use crate::metrics::{Record, Series, Trend, Values, for_each_series};
+use crate::moment::{Moment, ShardSecond};
 use crate::thresholds;
 
 /// What a shard has measured since its last one.
@@ -77,7 +78,14 @@ struct Second {
     record: Record,
     wall_ns: u64,
     /// By shard.
-    vus: Vec<u32>,
+    shards: Vec<ShardSecond>,
+}
+
+/// A second that every shard has passed.
+struct Passed {
+    progress: Progress,
+    record: Record,
+    shards: Vec<ShardSecond>,
 }
 
 /// Everything measured so far.
@@ -122,22 +130,28 @@ impl Aggregate {
         }
     }
 
-    /// Takes handovers until every shard has ended, and gives their records back, emptied.
+    /// Takes handovers until every shard has ended, and gives their records back, emptied. `on_moment` is called for
+    /// each second that all shards have passed.
     pub(crate) fn collect(
         &mut self,
         inbox: &Receiver<Handover>,
         empties: &[Sender<Box<Record>>],
         control: &Control,
-        mut on_progress: impl FnMut(&Progress),
+        mut on_moment: impl FnMut(&Moment<'_>),
     ) {
         // Ends when the last shard has dropped its sender.
         while let Ok(mut handover) = inbox.recv() {
             self.take(&handover);
             handover.record.clear();
             let _ = empties[handover.shard as usize].send(handover.record);
-            for progress in self.close_seconds() {
-                on_progress(&progress);
-                self.timeline.push(progress);
+            for passed in self.close_seconds() {
+                on_moment(&Moment {
+                    aggregate: self,
+                    progress: &passed.progress,
+                    second: &passed.record,
+                    shards: &passed.shards,
+                });
+                self.timeline.push(passed.progress);
                 if let Some(failed) = thresholds::first_to_abort(self) {
                     control.stop(StopReason::Threshold(failed));
                 }
@@ -154,13 +168,13 @@ impl Aggregate {
             .or_insert_with(|| Second {
                 record: Record::new(program),
                 wall_ns: 0,
-                vus: vec![0; shards],
+                shards: vec![ShardSecond::default(); shards],
             });
         second.record.add(&handover.record);
         second.wall_ns = second.wall_ns.max(handover.wall_ns);
         let shard = handover.shard as usize;
         // Shards hand over at slightly different times, and a late one can hand over twice in a second.
-        second.vus[shard] = second.vus[shard].max(handover.vus);
+        second.shards[shard].add(handover);
         if handover.wall_ns >= CPU_NS_MIN || self.cpu[shard].is_none() && handover.wall_ns > 0 {
             let share = handover.cpu_ns as f64 / handover.wall_ns as f64;
             Gauge::set(&mut self.cpu[shard], share.min(1.0));
@@ -174,7 +188,7 @@ impl Aggregate {
     }
 
     /// The points of the seconds that every shard has passed.
-    fn close_seconds(&mut self) -> Vec<Progress> {
+    fn close_seconds(&mut self) -> Vec<Passed> {
         let passed = self.reached.iter().copied().min().unwrap_or(ENDED);
         let mut points = Vec::new();
         while let Some(entry) = self.seconds.first_entry().filter(|e| *e.key() <= passed) {
@@ -183,7 +197,7 @@ impl Aggregate {
                 Second {
                     record,
                     wall_ns,
-                    vus,
+                    shards,
                 },
             ) = entry.remove_entry();
             let (requests, failed) = (record.requests_count(), record.failed_count());
@@ -192,11 +206,11 @@ impl Aggregate {
             if wall_ns < POINT_NS_MIN && !(self.timeline.is_empty() && requests > 0) {
                 continue;
             }
-            let vus = vus.into_iter().fold(0, u32::saturating_add);
+            let vus = shards.iter().map(|s| s.vus).fold(0, u32::saturating_add);
             Gauge::set(&mut self.vus, f64::from(vus));
             let secs = (wall_ns.max(1)) as f64 / 1e9;
             let iterations: u64 = record.scenarios.iter().map(|s| s.iterations).sum();
-            points.push(Progress {
+            let progress = Progress {
                 elapsed_secs: if passed == ENDED && self.seconds.is_empty() {
                     self.duration_secs
                 } else {
@@ -213,6 +227,11 @@ impl Aggregate {
                 latency: record.durations(),
                 requests_total: self.requests_total,
                 failed_total: self.failed_total,
+            };
+            points.push(Passed {
+                progress,
+                record,
+                shards,
             });
         }
         points
@@ -224,9 +243,14 @@ impl Aggregate {
         self.duration_secs.max(last).max(1e-3)
     }
 
-    /// Calls `f` for every series, gauges included.
+    /// Calls `f` for every series of the run so far, gauges included.
     pub(crate) fn for_each_series(&self, mut f: impl FnMut(&Series<'_>)) {
         for_each_series(&self.program, &self.total, &mut f);
+        self.for_each_gauge(f);
+    }
+
+    /// Calls `f` for every gauge.
+    pub(crate) fn for_each_gauge(&self, mut f: impl FnMut(&Series<'_>)) {
         let gauge =
             |metric, g: Gauge, tags: &[(&'static str, String)], f: &mut dyn FnMut(&Series<'_>)| {
                 let values = Values::Gauge {

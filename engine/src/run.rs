@@ -7,12 +7,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use glommio::{LocalExecutorBuilder, Placement};
 use loadr_config::{Diagnostic, Program};
 
-use crate::aggregate::{Aggregate, Progress};
+use crate::aggregate::Aggregate;
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
 use crate::instances::Fleet;
 use crate::leases::leases;
 use crate::metrics::Record;
+use crate::moment::Moment;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
@@ -60,7 +61,8 @@ pub struct Outcome {
     pub ended_ms: u64,
 }
 
-/// Runs a program to its end. The calling thread aggregates; `on_progress` is called on it about once a second.
+/// Runs a program to its end. The calling thread aggregates; `on_moment` is called on it about once a second;
+/// what it does there holds up no shard, but should be short of a second.
 ///
 /// # Errors
 /// See [`RunError`]; nothing is sent in that case but the probing connections of the preparation.
@@ -69,7 +71,7 @@ pub fn run(
     plugins: &Arc<LoadedPlugins>,
     spec: &RunSpec,
     control: &Control,
-    on_progress: impl FnMut(&Progress),
+    on_moment: impl FnMut(&Moment<'_>),
 ) -> Result<Outcome, RunError> {
     let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
@@ -120,7 +122,7 @@ pub fn run(
     let started_ms = unix_ms();
     let start_ns = line.wait_start().unwrap_or_else(now_ns);
     let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
-    aggregate.collect(&inbox, &empties, control, on_progress);
+    aggregate.collect(&inbox, &empties, control, on_moment);
     let ended_ms = unix_ms();
     for handle in handles {
         match handle.join() {

@@ -6,6 +6,6 @@ mod series;
 mod trend;
 
 pub(crate) use record::{Record, Sample};
-pub use series::{Kind, METRICS, MetricInfo};
-pub(crate) use series::{Series, Values, for_each_series};
+pub(crate) use series::for_each_series;
+pub use series::{Kind, METRICS, MetricInfo, Series, Values};
 pub use trend::Trend;

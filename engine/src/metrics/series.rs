@@ -61,26 +61,46 @@ pub const METRICS: &[MetricInfo] = &[
 
 /// A series' values.
 #[derive(Clone, Debug)]
-pub(crate) enum Values<'r> {
+pub enum Values<'r> {
+    /// How much.
     Counter(u64),
-    Rate { passes: u64, count: u64 },
+    /// How many of how many: passes for checks, failures for `http_req_failed`.
+    Rate {
+        /// Those that count.
+        passes: u64,
+        /// All.
+        count: u64,
+    },
+    /// A distribution of durations.
     Trend(&'r Trend),
-    Gauge { last: f64, min: f64, max: f64 },
+    /// A figure over time.
+    Gauge {
+        /// The latest.
+        last: f64,
+        /// The smallest so far.
+        min: f64,
+        /// The largest so far.
+        max: f64,
+    },
 }
 
-/// One series.
+/// One series: a metric with the tags that tell it from others of the same metric.
 #[derive(Clone, Debug)]
-pub(crate) struct Series<'r> {
-    pub(crate) metric: &'static str,
-    pub(crate) tags: &'r [(&'static str, String)],
+pub struct Series<'r> {
+    /// One of [`METRICS`].
+    pub metric: &'static str,
+    /// The engine's tags.
+    pub tags: &'r [(&'static str, String)],
     /// The plan's own tags of the step.
-    pub(crate) plan_tags: &'r [(String, String)],
-    pub(crate) values: Values<'r>,
+    pub plan_tags: &'r [(String, String)],
+    /// Its values.
+    pub values: Values<'r>,
 }
 
 impl Series<'_> {
     /// The value of a tag.
-    pub(crate) fn tag(&self, key: &str) -> Option<&str> {
+    #[must_use]
+    pub fn tag(&self, key: &str) -> Option<&str> {
         let own = self
             .tags
             .iter()

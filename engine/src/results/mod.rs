@@ -4,5 +4,6 @@ mod summary;
 mod text;
 mod verdict;
 
-pub use summary::Summary;
+pub(crate) use summary::errors;
+pub use summary::{ErrorSummary, Summary};
 pub use text::summary_text;

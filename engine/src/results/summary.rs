@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::verdict::{Generator, generator};
 use crate::control::StopReason;
-use crate::metrics::{Kind, METRICS, Trend, Values};
+use crate::metrics::{Kind, METRICS, Record, Trend, Values};
 use crate::run::Outcome;
 use crate::thresholds::Sum;
 
@@ -280,7 +280,7 @@ impl Summary {
                 .iter()
                 .map(|s| s.interrupted)
                 .sum(),
-            errors: errors(outcome),
+            errors: errors(&aggregate.total),
             plugins: outcome
                 .program
                 .plugins
@@ -418,10 +418,9 @@ fn checks(outcome: &Outcome) -> Vec<CheckSummary> {
         .collect()
 }
 
-fn errors(outcome: &Outcome) -> Vec<ErrorSummary> {
-    let mut errors: Vec<ErrorSummary> = outcome
-        .aggregate
-        .total
+/// The kinds of errors of a record, most frequent first.
+pub(crate) fn errors(record: &Record) -> Vec<ErrorSummary> {
+    let mut errors: Vec<ErrorSummary> = record
         .errors
         .iter()
         .map(|(kind, record)| ErrorSummary {

@@ -1,0 +1,104 @@
+//! What a run shows of itself once a second, for those who watch it: screens, outputs, control. Made on the housekeeping
+//! thread from what shards have handed over, and borrowed from it, so that nothing is copied for a watcher who asks for
+//! little.
+
+use loadr_config::Program;
+
+use crate::aggregate::{Aggregate, Handover, Progress};
+use crate::metrics::{Record, Series, Trend, for_each_series};
+use crate::results::{self, ErrorSummary};
+use crate::thresholds::{self, ThresholdResult};
+
+/// A second of a run that every shard has passed, and the run so far.
+pub struct Moment<'a> {
+    pub(crate) aggregate: &'a Aggregate,
+    pub(crate) progress: &'a Progress,
+    pub(crate) second: &'a Record,
+    pub(crate) shards: &'a [ShardSecond],
+}
+
+/// One shard in one second.
+#[derive(Clone, Debug, Default)]
+pub struct ShardSecond {
+    /// The most virtual users that were there at once.
+    pub vus: u32,
+    /// CPU time of its thread.
+    pub cpu_ns: u64,
+    /// How long the second was to it.
+    pub wall_ns: u64,
+    /// Generator lag.
+    pub lag: Trend,
+}
+
+impl ShardSecond {
+    pub(crate) fn add(&mut self, handover: &Handover) {
+        self.vus = self.vus.max(handover.vus);
+        self.cpu_ns += handover.cpu_ns;
+        self.wall_ns += handover.wall_ns;
+        self.lag.add(&handover.record.lag);
+    }
+
+    /// The share of its core that it used, 0 to 1.
+    #[must_use]
+    pub fn cpu(&self) -> f64 {
+        if self.wall_ns == 0 {
+            return 0.0;
+        }
+        (self.cpu_ns as f64 / self.wall_ns as f64).min(1.0)
+    }
+}
+
+impl Moment<'_> {
+    /// The second's figures.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        self.progress
+    }
+
+    /// The seconds before this one.
+    #[must_use]
+    pub fn timeline(&self) -> &[Progress] {
+        &self.aggregate.timeline
+    }
+
+    /// What is being run.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.aggregate.program
+    }
+
+    /// In the order of the run's cores.
+    #[must_use]
+    pub fn shards(&self) -> &[ShardSecond] {
+        self.shards
+    }
+
+    /// Calls `f` for each series of this second that has values, gauges included.
+    pub fn for_each_of_second(&self, mut f: impl FnMut(&Series<'_>)) {
+        for_each_series(self.program(), self.second, &mut f);
+        self.aggregate.for_each_gauge(f);
+    }
+
+    /// Calls `f` for each series of the run so far, gauges included.
+    pub fn for_each_so_far(&self, f: impl FnMut(&Series<'_>)) {
+        self.aggregate.for_each_series(f);
+    }
+
+    /// The kinds of errors so far, most frequent first.
+    #[must_use]
+    pub fn errors(&self) -> Vec<ErrorSummary> {
+        results::errors(&self.aggregate.total)
+    }
+
+    /// The thresholds as they stand, in the plan's order. Merges the series that each is about.
+    #[must_use]
+    pub fn thresholds(&self) -> Vec<ThresholdResult> {
+        thresholds::judge_all(self.program(), self.aggregate)
+    }
+
+    /// The most virtual users that the plan allows at once.
+    #[must_use]
+    pub fn vus_max(&self) -> u32 {
+        self.aggregate.vus_max()
+    }
+}
