@@ -11,6 +11,7 @@ use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores, do
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
+use crate::ctl;
 use crate::export::Export;
 use crate::progress::ProgressLine;
 use crate::signals;
@@ -61,6 +62,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     let control = Control::new(program.scenarios.len());
     signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let _servers = ctl::listen(args, &program, &control)?;
     let spec = RunSpec {
         cores,
         seed: args.seed.unwrap_or_else(seed),
