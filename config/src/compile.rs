@@ -5,6 +5,7 @@ mod body;
 mod builder;
 mod chain;
 mod data;
+mod dial;
 mod executor;
 mod expressions;
 mod flow;
@@ -83,6 +84,9 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
+    let (proxy, credentials) = compiler.proxy().unzip();
+    let credentials = credentials.unwrap_or_default();
+    let engine = compiler.engine();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -98,10 +102,18 @@ pub(crate) fn compile(
         origins: compiler.origins,
         tls,
         hosts,
+        proxy,
+        dns_ttl: plan.http.dns_ttl,
+        connect_timeout: plan.http.connect_timeout,
         vars: compiler.vars,
         data: compiler.sources,
         secrets: Arc::new(Secrets::new(
-            compiler.secrets.values().flatten().map(|value| &**value),
+            compiler
+                .secrets
+                .values()
+                .flatten()
+                .map(|value| &**value)
+                .chain(credentials.iter().map(String::as_str)),
         )),
         requests: compiler.requests,
         scenarios,
@@ -120,6 +132,7 @@ pub(crate) fn compile(
             .into_iter()
             .map(|(place, _)| place)
             .collect(),
+        engine,
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::plan::{Engine, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
 use crate::program::{InstancePer, TlsVersion};
 use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
@@ -39,7 +39,13 @@ pub(crate) fn read(document: &Node) -> Plan {
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),
+        engine: Engine::default(),
     };
+    root.table("engine", |engine| {
+        plan.engine = Engine {
+            source_ips: engine.one_or_more("source_ips"),
+        };
+    });
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
         plan.think_time = read_think(&defaults);
@@ -55,9 +61,15 @@ pub(crate) fn read(document: &Node) -> Plan {
                 compression: http.flag("compression"),
                 keep_alive: http.flag("keep_alive"),
                 cookies: http.flag("cookies"),
+                connect_timeout: http.duration("connect_timeout"),
+                cache: http.flag("cache").unwrap_or(false),
+                tracing: http.flag("tracing").unwrap_or(false),
+                proxy: http.text("proxy"),
+                dns_ttl: None,
                 hosts: http.pairs("hosts"),
                 tls: Tls::default(),
             };
+            http.table("dns", |dns| plan.http.dns_ttl = dns.duration("ttl"));
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });

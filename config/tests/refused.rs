@@ -24,7 +24,6 @@ fn top_level_keys() {
     for (key, value) in [
         ("metrics", "{ a: { kind: counter } }"),
         ("outputs", "[ { type: json, path: a } ]"),
-        ("engine", "{ cores: 2 }"),
         ("js", "{ script: x }"),
         ("observe", "{}"),
     ] {
@@ -41,17 +40,6 @@ fn defaults() {
             plan_with_request("url: http://h/")
         )
     };
-    let proxy = plan("http: { proxy: http://p:1 }");
-    refused(&proxy, "2:11: defaults.http.proxy", "`proxy`");
-    for (key, value) in [("cache", "true"), ("tracing", "true")] {
-        let plan = plan(&format!("http: {{ {key}: {value} }}"));
-        let column = 13 + key.len();
-        refused(
-            &plan,
-            &format!("2:{column}: defaults.http.{key}"),
-            &format!("`{key}: {value}`"),
-        );
-    }
     for version in ["http2", "http2-prior-knowledge"] {
         let plan = plan(&format!("http: {{ version: {version} }}"));
         refused(
