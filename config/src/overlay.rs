@@ -123,6 +123,11 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         let value = Node::flag("--base-url", url.clone(), Typed::Text);
         set(document, &["defaults", "http", "base_url"], value);
     }
+    if !options.source_ips.is_empty() {
+        let text = options.source_ips.join(",");
+        let value = Node::flag("--source-ips", text, Typed::Text);
+        set(document, &["engine", "source_ips"], value);
+    }
     let Content::Map(entries) = &mut document.content else {
         return;
     };

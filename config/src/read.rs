@@ -57,9 +57,15 @@ pub(crate) fn read(document: &Node) -> Plan {
                 compression: http.flag("compression"),
                 keep_alive: http.flag("keep_alive"),
                 cookies: http.flag("cookies"),
+                connect_timeout: http.duration("connect_timeout"),
+                cache: http.flag("cache").unwrap_or(false),
+                tracing: http.flag("tracing").unwrap_or(false),
+                proxy: http.text("proxy"),
+                dns_ttl: None,
                 hosts: http.pairs("hosts"),
                 tls: Tls::default(),
             };
+            http.table("dns", |dns| plan.http.dns_ttl = dns.duration("ttl"));
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
@@ -88,6 +94,7 @@ pub(crate) fn read(document: &Node) -> Plan {
     root.table("engine", |engine| {
         plan.engine = Engine {
             cores: engine.text("cores"),
+            source_ips: engine.one_or_more("source_ips"),
         };
     });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
