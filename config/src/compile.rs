@@ -11,6 +11,7 @@ mod flow;
 mod head;
 mod made;
 mod multipart;
+mod output;
 mod request;
 mod response;
 mod scope;
@@ -74,6 +75,7 @@ pub(crate) fn compile(
     compiler.secrets();
     compiler.data();
     let plugins = compiler.plugins();
+    let outputs = compiler.outputs();
     let scenarios = plan
         .scenarios
         .iter()
@@ -120,6 +122,7 @@ pub(crate) fn compile(
             .into_iter()
             .map(|(place, _)| place)
             .collect(),
+        outputs,
     }
 }
 

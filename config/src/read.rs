@@ -4,6 +4,7 @@
 mod data;
 mod executor;
 mod flow;
+mod output;
 mod reader;
 mod request;
 mod response;
@@ -39,6 +40,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),
+        outputs: output::read_outputs(&root),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");

@@ -23,7 +23,6 @@ fn refused(plan: &str, place: &str, what: &str) {
 fn top_level_keys() {
     for (key, value) in [
         ("metrics", "{ a: { kind: counter } }"),
-        ("outputs", "[ { type: json, path: a } ]"),
         ("engine", "{ cores: 2 }"),
         ("js", "{ script: x }"),
         ("observe", "{}"),

@@ -33,8 +33,9 @@ pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
-pub use results::{ErrorSummary, Summary, summary_text};
+pub use results::{ErrorSummary, OutputSummary, Summary, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run};
 #[doc(hidden)]
 pub use shard::Trial;
+pub use shard::rfc3339_ms;
 pub use thresholds::ThresholdResult;
