@@ -102,6 +102,7 @@ Examples:
   loadr-fast run plan.yaml -e staging --vus 200 --duration 30s --tags smoke
   loadr-fast run --embedded-target examples/quickstart.yaml
   loadr-fast run --source-ips 10.0.0.16/28 plan.yaml
+  loadr-fast run plan.yaml --output json=results.jsonl --output prometheus=127.0.0.1:9464
 
 Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
@@ -154,6 +155,11 @@ pub(crate) struct RunArgs {
     /// Write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) summary_export: Option<PathBuf>,
+
+    /// Feed the figures of each second to `json=FILE`, `csv=FILE`, `prometheus=ADDRESS` (to be scraped), `prometheus=URL` (remote
+    /// write), `otlp=URL`, `influxdb=URL/DATABASE` or `statsd=ADDRESS`, beside the plan's `outputs`. May be given again.
+    #[arg(short = 'o', long = "output", value_name = "KIND=TARGET")]
+    pub(crate) outputs: Vec<String>,
 
     /// Start the built-in target on a free loopback port and point the plan's `base_url` at it.
     #[arg(long)]

@@ -13,6 +13,7 @@ mod flow;
 mod head;
 mod made;
 mod multipart;
+mod output;
 mod request;
 mod response;
 mod scope;
@@ -76,6 +77,7 @@ pub(crate) fn compile(
     compiler.secrets();
     compiler.data();
     let plugins = compiler.plugins();
+    let outputs = compiler.outputs();
     let scenarios = plan
         .scenarios
         .iter()
@@ -135,6 +137,7 @@ pub(crate) fn compile(
             .map(|(place, _)| place)
             .collect(),
         engine,
+        outputs,
     }
 }
 

@@ -65,6 +65,15 @@ pub struct Outcome {
     pub ended_ms: u64,
 }
 
+impl Outcome {
+    /// What was measured after the last moment that `on_moment` was called for: a last piece of a second too short for a
+    /// point of the timeline. The seconds of all moments and this one add up to the totals.
+    #[must_use]
+    pub fn rest(&self) -> Option<Moment<'_>> {
+        self.aggregate.rest()
+    }
+}
+
 /// Runs a program to its end. The calling thread aggregates; `on_moment` is called on it about once a second;
 /// what it does there holds up no shard, but should be short of a second.
 ///
