@@ -2,22 +2,23 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
-use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores, doctor};
+use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, TextStyle, cores, doctor};
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
+use crate::color::When;
 use crate::export::Export;
-use crate::progress::ProgressLine;
-use crate::signals;
+use crate::signals::Signals;
 use crate::source::Source;
+use crate::watch::Watch;
 
 /// Runs the plan; the exit code, or what to tell a person.
-pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
+pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     let cores = cores::choose(args.cores.as_ref(), &cores::available(), args.oversubscribe)?;
     let target = if args.embedded_target {
         let target = Target::start(&Settings::loopback())
@@ -59,18 +60,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         }
     }
     let control = Control::new(program.scenarios.len());
-    signals::watch(control.clone())
+    let signals = Signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let mut watch = Watch::start(
+        args,
+        color.is_on(stderr().is_terminal()),
+        &program,
+        &control,
+        &cores,
+    )?;
     let spec = RunSpec {
         cores,
         seed: args.seed.unwrap_or_else(seed),
         is_strict: args.strict,
     };
-    let mut line = ProgressLine::new(args.quiet);
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
-        line.show(moment.progress());
+        watch.see(moment);
     });
-    line.finish();
+    watch.end_screen();
     let outcome = outcome.map_err(|error| match error {
         RunError::Plan(diagnostics) => located(diagnostics),
         RunError::Machine(error) => error,
@@ -87,11 +94,17 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         }
     } else {
         // A reader that has gone away (`| head`) is no error of the run.
-        let _ = stdout().write_all(loadr_engine::summary_text(&summary).as_bytes());
+        let style = TextStyle {
+            is_colored: color.is_on(stdout().is_terminal()),
+            is_verbose: args.verbose,
+        };
+        let text = loadr_engine::summary_text(&summary, style);
+        let _ = stdout().write_all(text.as_bytes());
     }
     if let Some(export) = export {
         export.write(summary.to_json().as_bytes())?;
     }
+    watch.end_page(&summary, &signals);
     Ok(summary.exit_code)
 }
 

@@ -10,6 +10,7 @@ use loadr_config::{Diagnostic, Program};
 use crate::aggregate::Aggregate;
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
+use crate::cores::stand_aside;
 use crate::instances::Fleet;
 use crate::leases::leases;
 use crate::metrics::Record;
@@ -119,6 +120,7 @@ pub fn run(
         }
     }
     drop(handovers);
+    let _aside = stand_aside(&spec.cores);
     let started_ms = unix_ms();
     let start_ns = line.wait_start().unwrap_or_else(now_ns);
     let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
