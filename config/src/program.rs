@@ -513,6 +513,13 @@ pub enum Executor {
         /// The most there may be; at least 1 and at least `pre_allocated_vus`.
         max_vus: u32,
     },
+    /// Whoever steers the run says how many virtual users loop, or at which rate iterations start; at first, none.
+    ExternallyControlled {
+        /// The most virtual users there may be; at least 1.
+        max_vus: u32,
+        /// `None`: until the run is stopped.
+        duration: Option<Duration>,
+    },
 }
 
 impl Executor {
@@ -526,14 +533,35 @@ impl Executor {
             Self::RampingVus {
                 start_vus, stages, ..
             } => stages.iter().map(|s| s.target).fold(*start_vus, u32::max),
-            Self::ArrivalRate { max_vus, .. } => *max_vus,
+            Self::ArrivalRate { max_vus, .. } | Self::ExternallyControlled { max_vus, .. } => {
+                *max_vus
+            }
         }
     }
 
-    /// Whether arrivals do not wait for what is in flight: the open model.
+    /// Whether there can be arrivals that do not wait for what is in flight: the open model.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::ArrivalRate { .. })
+        matches!(
+            self,
+            Self::ArrivalRate { .. } | Self::ExternallyControlled { .. }
+        )
+    }
+
+    /// What a plan calls it, or the nearest: a constant and a ramping arrival rate are one here.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConstantVus { .. } => "constant-vus",
+            Self::RampingVus { .. } => "ramping-vus",
+            Self::PerVuIterations { .. } => "per-vu-iterations",
+            Self::SharedIterations { .. } => "shared-iterations",
+            Self::ArrivalRate {
+                start_rate, stages, ..
+            } if stages.iter().all(|stage| stage.target == *start_rate) => "constant-arrival-rate",
+            Self::ArrivalRate { .. } => "ramping-arrival-rate",
+            Self::ExternallyControlled { .. } => "externally-controlled",
+        }
     }
 }
 

@@ -63,16 +63,6 @@ fn defaults() {
 }
 
 #[test]
-fn executors() {
-    let plan = "scenarios:\n  s: { executor: externally-controlled, max_vus: 2, duration: 1s, flow: [ { request: { url: 'http://h' } } ] }\n";
-    refused(
-        plan,
-        "2:18: scenarios.s.executor",
-        "`executor: externally-controlled`",
-    );
-}
-
-#[test]
 fn scripts_of_scenarios() {
     for executor in [
         "constant-vus, duration: 1s",
