@@ -148,7 +148,7 @@ fn the_view_shows_the_run_follows_the_size_and_ctrl_c_gives_the_terminal_back_wi
     for text in [
         "a\\u{1b}[31mb\\u{202e}c · scenario s",
         "running",
-        "of 10m00s",
+        "left",
         "requests/s",
         "0 failed, 0.00 % now",
         "p50",

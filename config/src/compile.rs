@@ -5,6 +5,7 @@ mod body;
 mod builder;
 mod chain;
 mod data;
+mod engine;
 mod executor;
 mod expressions;
 mod flow;
@@ -83,6 +84,8 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
+    let engine = compiler.engine();
+    compiler.own_metrics();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -120,6 +123,7 @@ pub(crate) fn compile(
             .into_iter()
             .map(|(place, _)| place)
             .collect(),
+        engine,
     }
 }
 

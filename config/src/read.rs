@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::plan::{Engine, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
 use crate::program::{InstancePer, TlsVersion};
 use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
@@ -39,6 +39,8 @@ pub(crate) fn read(document: &Node) -> Plan {
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),
+        metrics: Vec::new(),
+        engine: Engine::default(),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
@@ -76,6 +78,17 @@ pub(crate) fn read(document: &Node) -> Plan {
     });
     root.entries("thresholds", |entry, path| {
         thresholds(entry, path, &root, &mut plan.thresholds);
+    });
+    root.entries("metrics", |entry, path| {
+        plan.metrics.push(Text {
+            text: entry.key.clone(),
+            at: path.at(entry.pos),
+        });
+    });
+    root.table("engine", |engine| {
+        plan.engine = Engine {
+            cores: engine.text("cores"),
+        };
     });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan

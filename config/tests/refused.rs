@@ -22,9 +22,7 @@ fn refused(plan: &str, place: &str, what: &str) {
 #[test]
 fn top_level_keys() {
     for (key, value) in [
-        ("metrics", "{ a: { kind: counter } }"),
         ("outputs", "[ { type: json, path: a } ]"),
-        ("engine", "{ cores: 2 }"),
         ("js", "{ script: x }"),
         ("observe", "{}"),
     ] {

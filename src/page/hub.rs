@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use loadr_engine::Status;
 use serde_json::json;
 
-use crate::watch::{About, Frame, Phase};
+use crate::watch::{About, Frame};
 
 /// The seconds that a reader may be behind.
 const BEHIND_MAX: usize = 32;
@@ -72,14 +73,19 @@ impl Hub {
     }
 
     /// A second has passed.
-    pub(super) fn see(&self, frame: &Frame, phase: Phase) {
+    pub(super) fn see(&self, frame: &Frame, status: &Status) {
         let (Ok(point), Ok(frame)) = (
             serde_json::to_string(&frame.point),
             serde_json::to_value(frame),
         ) else {
             return;
         };
-        let second = json!({ "frame": frame, "phase": phase }).to_string();
+        let second = json!({
+            "frame": frame,
+            "state": status.state,
+            "scenarios": status.scenarios,
+        })
+        .to_string();
         let mut state = self.state();
         state.past_bytes += point.len();
         state.past.push(point.into());
@@ -210,6 +216,7 @@ fn one_line(json: &str) -> String {
 mod tests {
     use super::*;
     use crate::watch::sample;
+    use loadr_engine::RunState;
 
     fn hub() -> Arc<Hub> {
         Arc::new(Hub::new(&sample::about()))
@@ -219,7 +226,10 @@ mod tests {
     fn a_reader_is_told_the_past_once_then_every_second_and_the_end() {
         let hub = hub();
         for second in 1..=3 {
-            hub.see(&sample::frame(f64::from(second)), Phase::Running);
+            hub.see(
+                &sample::frame(f64::from(second)),
+                &sample::status(RunState::Running),
+            );
         }
         let (text, mut next) = hub.greet();
         let past = text.split("event: past\ndata: ").nth(1).unwrap();
@@ -231,7 +241,7 @@ mod tests {
             .map(|p| p["at_secs"].as_f64())
             .collect();
         assert_eq!(at, [Some(1.0), Some(2.0)]);
-        hub.see(&sample::frame(4.0), Phase::Stopping);
+        hub.see(&sample::frame(4.0), &sample::status(RunState::Stopping));
         for second in [3, 4] {
             let Told::Event(event) = hub.tell(&mut next) else {
                 panic!("a second is there");
@@ -251,7 +261,10 @@ mod tests {
         let hub = hub();
         let (_, mut next) = hub.greet();
         for second in 0..=BEHIND_MAX {
-            hub.see(&sample::frame(second as f64), Phase::Running);
+            hub.see(
+                &sample::frame(second as f64),
+                &sample::status(RunState::Running),
+            );
         }
         assert_eq!(hub.tell(&mut next), Told::TooSlow);
     }
@@ -260,7 +273,10 @@ mod tests {
     fn the_past_of_a_long_run_is_thinned_and_stays_in_order() {
         let hub = hub();
         for second in 0..20_000 {
-            hub.see(&sample::frame(f64::from(second)), Phase::Running);
+            hub.see(
+                &sample::frame(f64::from(second)),
+                &sample::status(RunState::Running),
+            );
         }
         let (text, _) = hub.greet();
         assert!(text.len() < PAST_BYTES_MAX + (16 << 10), "{}", text.len());

@@ -10,10 +10,10 @@ mod steer;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::Args;
-use loadr_engine::{Control, Summary};
+use loadr_engine::{Control, Status, Summary};
 
 use crate::signals::Signals;
-use crate::watch::{About, Frame, Phase, terminal};
+use crate::watch::{About, Frame, terminal};
 use gate::Gate;
 use hub::Hub;
 use steer::Steer;
@@ -164,8 +164,8 @@ impl Page {
     }
 
     /// Shows a second.
-    pub(crate) fn see(&self, frame: &Frame, phase: Phase) {
-        self.hub.see(frame, phase);
+    pub(crate) fn see(&self, frame: &Frame, status: &Status) {
+        self.hub.see(frame, status);
     }
 
     /// Shows how the run ended, and waits until the readers have that; then for Ctrl-C, if it is to stay.

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::gate::{Gate, Refused};
 use super::hub::{Hub, Told};
 use super::request::{Request, Unreadable};
-use super::steer::Steer;
+use super::steer::{Denied, Steer};
 
 /// Browsers open up to six connections each.
 const CONNECTIONS_MAX: usize = 64;
@@ -174,7 +174,8 @@ impl Server {
         } else {
             match self.steer.obey(&request.body) {
                 Ok(()) => (200, json!({ "ok": true })),
-                Err(error) => (400, json!({ "error": error })),
+                Err(Denied::Unknown(error)) => (400, json!({ "error": error })),
+                Err(Denied::NotNow(error)) => (409, json!({ "error": error.to_string() })),
             }
         };
         response(status, "application/json", "", said.to_string().as_bytes())
@@ -252,6 +253,7 @@ fn head(status: u16, kind: &str, more: &str) -> Vec<u8> {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
         411 => "Length Required",
         413 => "Content Too Large",
         415 => "Unsupported Media Type",

@@ -1,6 +1,6 @@
 //! What a reader of the page can ask of the run.
 
-use loadr_engine::{Control, StopReason};
+use loadr_engine::{Control, SteerError, StopReason};
 use serde::Deserialize;
 
 /// The run's steering wheel.
@@ -9,10 +9,23 @@ pub(super) struct Steer {
 }
 
 /// What is asked, as JSON: `{ "do": "stop" }`.
-#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Deserialize, PartialEq)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 enum Wish {
     Stop,
+    Pause,
+    Resume,
+    Vus { scenario: String, vus: u32 },
+    Rate { scenario: String, per_second: f64 },
+}
+
+/// Why it is not done.
+#[derive(Debug, PartialEq)]
+pub(super) enum Denied {
+    /// It cannot be read.
+    Unknown(String),
+    /// The run does not do it, or not now.
+    NotNow(SteerError),
 }
 
 impl Steer {
@@ -21,13 +34,25 @@ impl Steer {
     }
 
     /// Does what is asked, or says why not.
-    pub(super) fn obey(&self, body: &[u8]) -> Result<(), String> {
-        let wish: Wish = serde_json::from_slice(body)
-            .map_err(|error| format!("this is nothing that can be done: {error}"))?;
+    pub(super) fn obey(&self, body: &[u8]) -> Result<(), Denied> {
+        let wish: Wish = serde_json::from_slice(body).map_err(|error| {
+            Denied::Unknown(format!("this is nothing that can be done: {error}"))
+        })?;
+        let control = &self.control;
         match wish {
-            Wish::Stop => self.control.stop(StopReason::Interrupted),
+            Wish::Stop => {
+                control.stop(StopReason::Steered);
+                Ok(())
+            }
+            Wish::Pause => control.pause(),
+            Wish::Resume => control.resume(),
+            Wish::Vus { scenario, vus } => control.set_vus(Some(&scenario), vus),
+            Wish::Rate {
+                scenario,
+                per_second,
+            } => control.set_rate(Some(&scenario), per_second),
         }
-        Ok(())
+        .map_err(Denied::NotNow)
     }
 }
 
@@ -50,6 +75,6 @@ mod tests {
         }
         assert_eq!(control.reason(), None);
         assert_eq!(steer.obey(b"{\"do\":\"stop\"}"), Ok(()));
-        assert_eq!(control.reason(), Some(StopReason::Interrupted));
+        assert_eq!(control.reason(), Some(StopReason::Steered));
     }
 }

@@ -2,7 +2,7 @@
 //! drawing thread and to every page that is open. Every name in it is inert already.
 
 use loadr_engine::figures::inert;
-use loadr_engine::{Moment, Trend, Values};
+use loadr_engine::{Aim, Moment, Status, Trend, Values};
 use serde::Serialize;
 
 use super::wanted;
@@ -10,21 +10,12 @@ use super::wanted;
 /// The kinds of errors and the thresholds that are shown; a plan has seldom more.
 const LINES_MAX: usize = 100;
 
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Phase {
-    Running,
-    /// No new iteration begins.
-    Stopping,
-}
-
 /// A second, and the run so far.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Frame {
     pub(crate) point: Point,
-    /// What the schedule still has, at most.
-    pub(crate) left_secs: f64,
+    /// What the schedule still has, at most; nothing when it ends only when it is stopped.
+    pub(crate) left_secs: Option<f64>,
     /// 0 to 1.
     pub(crate) share_done: f64,
     pub(crate) requests: u64,
@@ -111,9 +102,11 @@ pub(crate) struct ThresholdLine {
 
 impl Frame {
     /// Takes from a moment what is shown of it.
-    pub(crate) fn of(moment: &Moment<'_>) -> Self {
+    pub(crate) fn of(moment: &Moment<'_>, status: &Status) -> Self {
         let (p, program) = (moment.progress(), moment.program());
-        let at_secs = p.elapsed_secs;
+        // A pause holds the plan's clock.
+        let plan_secs = p.elapsed_secs - status.paused_secs;
+        let aims: Vec<Option<Aim>> = status.scenarios.iter().map(|s| s.aim).collect();
         let is_open = program.scenarios.iter().any(|s| s.executor.is_open());
         let mut response = is_open.then(Trend::new);
         if let Some(response) = &mut response {
@@ -132,11 +125,7 @@ impl Frame {
         });
         let iterations_planned = wanted::iterations(program);
         let length_secs = wanted::length(program);
-        let by_time = if length_secs > 0.0 {
-            at_secs / length_secs
-        } else {
-            1.0
-        };
+        let by_time = length_secs.map_or(0.0, |all| plan_secs / all.max(1e-3));
         let by_count = iterations_planned.map_or(0.0, |all| iterations as f64 / all.max(1) as f64);
         let shards = moment.shards().iter().map(|shard| ShardPoint {
             cpu: shard.cpu(),
@@ -145,18 +134,18 @@ impl Frame {
         });
         Self {
             point: Point {
-                at_secs,
+                at_secs: p.elapsed_secs,
                 rps: p.requests_per_sec,
                 iterations_ps: p.iterations_per_sec,
-                iterations_wanted_ps: wanted::iterations_per_sec(program, at_secs),
+                iterations_wanted_ps: wanted::iterations_per_sec(program, &aims, plan_secs),
                 vus: p.vus,
-                vus_wanted: wanted::vus(program, at_secs),
+                vus_wanted: wanted::vus(program, &aims, plan_secs),
                 error_rate: p.error_rate,
                 latency: Latency::of(&p.latency),
                 response: response.as_ref().and_then(Latency::of),
                 shards: shards.collect(),
             },
-            left_secs: (length_secs - at_secs).max(0.0),
+            left_secs: length_secs.map(|all| (all - plan_secs).max(0.0)),
             share_done: by_time.max(by_count).clamp(0.0, 1.0),
             requests: p.requests_total,
             failed: p.failed_total,

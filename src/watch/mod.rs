@@ -8,7 +8,7 @@ pub(crate) mod terminal;
 mod view;
 mod wanted;
 
-use loadr_config::Program;
+use loadr_config::{Executor, Program};
 use loadr_engine::figures::inert;
 use loadr_engine::{Control, Moment, Summary};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::cli::RunArgs;
 use crate::page::Page;
 use crate::signals::Signals;
-pub(crate) use frame::{Frame, Phase};
+pub(crate) use frame::Frame;
 
 /// What is known of a run before it begins.
 #[derive(Clone, Debug, Serialize)]
@@ -26,8 +26,11 @@ pub(crate) struct About {
     scenarios: Vec<String>,
     cores: Vec<usize>,
     /// How long the schedule is at most.
-    length_secs: f64,
+    length_secs: Option<f64>,
     is_open: bool,
+    /// Whether there is a number of virtual users, or a rate, that the plan or whoever steers the run wants.
+    wants_vus: bool,
+    wants_rate: bool,
 }
 
 impl About {
@@ -38,6 +41,11 @@ impl About {
             cores: cores.to_vec(),
             length_secs: wanted::length(program),
             is_open: program.scenarios.iter().any(|s| s.executor.is_open()),
+            wants_vus: program
+                .scenarios
+                .iter()
+                .any(|s| !matches!(s.executor, Executor::ArrivalRate { .. })),
+            wants_rate: program.scenarios.iter().any(|s| s.executor.is_open()),
         }
     }
 }
@@ -103,9 +111,10 @@ impl Watch {
         if self.page.is_none() && !matches!(self.screen, Screen::View(_)) {
             return;
         }
-        let frame = Frame::of(moment);
+        let status = self.control.status();
+        let frame = Frame::of(moment, &status);
         if let Some(page) = &self.page {
-            page.see(&frame, phase(&self.control));
+            page.see(&frame, &status);
         }
         if let Screen::View(view) = &self.screen {
             view.see(frame);
@@ -127,29 +136,23 @@ impl Watch {
     }
 }
 
-/// As a handle on the run tells it.
-fn phase(control: &Control) -> Phase {
-    if control.reason().is_some() {
-        Phase::Stopping
-    } else {
-        Phase::Running
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod sample {
     //! Something to show.
 
     use super::About;
     use super::frame::{ErrorLine, Frame, Latency, Point, ShardPoint, ThresholdLine};
+    use loadr_engine::{Control, RunState, Status};
 
     pub(crate) fn about() -> About {
         About {
             name: "shop".to_owned(),
             scenarios: vec!["buyers".to_owned()],
             cores: vec![4, 5],
-            length_secs: 60.0,
+            length_secs: Some(60.0),
             is_open: false,
+            wants_vus: true,
+            wants_rate: false,
         }
     }
 
@@ -179,7 +182,7 @@ pub(crate) mod sample {
                 response: None,
                 shards: vec![shard(0.72), shard(0.97)],
             },
-            left_secs: 60.0 - at_secs,
+            left_secs: Some(60.0 - at_secs),
             share_done: at_secs / 60.0,
             requests: 994_468,
             failed: 12,
@@ -206,6 +209,13 @@ pub(crate) mod sample {
                     passed: false,
                 },
             ],
+        }
+    }
+
+    pub(crate) fn status(state: RunState) -> Status {
+        Status {
+            state,
+            ..Control::new(1).status()
         }
     }
 }

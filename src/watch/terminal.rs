@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use loadr_engine::{Control, cores};
+use loadr_engine::{Control, RunState, cores};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -18,9 +18,9 @@ use ratatui::crossterm::terminal::{
 };
 use signal_hook::consts::SIGINT;
 
+use super::About;
 use super::frame::{Frame, Point};
 use super::view::{self, Theme, View};
-use super::{About, phase};
 
 /// Between two drawings: at most ten a second.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -197,14 +197,14 @@ fn draw_until_over(shared: &Shared) {
     };
     let mut has_keys = true;
     let mut is_due = true;
-    let mut phase_drawn = None;
+    let mut state_drawn = None;
     while !is_over() {
         let is_new = std::mem::take(&mut shared.seen().is_new);
-        let phase = Some(phase(&shared.control));
-        if is_due || is_new || phase != phase_drawn {
-            phase_drawn = phase;
+        let state = shared.control.status().state;
+        if is_due || is_new || Some(state) != state_drawn {
+            state_drawn = Some(state);
             // The terminal is gone, or was given back in a hurry.
-            if !matches!(draw(&mut terminal, shared), Ok(true)) {
+            if !matches!(draw(&mut terminal, shared, state), Ok(true)) {
                 return;
             }
         }
@@ -214,7 +214,7 @@ fn draw_until_over(shared: &Shared) {
         while has_keys && !is_over() && drawn.elapsed() < REDRAW {
             match event::poll(REDRAW.saturating_sub(drawn.elapsed())) {
                 Ok(true) => match event::read() {
-                    Ok(event) => is_due |= asks_for_redraw(&event),
+                    Ok(event) => is_due |= asks_for_redraw(&event, &shared.control),
                     Err(_) => has_keys = false,
                 },
                 Ok(false) => {}
@@ -238,7 +238,7 @@ fn take_screen() -> io::Result<Backend> {
 }
 
 /// Draws; `false` when the screen is no longer the view's.
-fn draw(terminal: &mut Backend, shared: &Shared) -> io::Result<bool> {
+fn draw(terminal: &mut Backend, shared: &Shared, state: RunState) -> io::Result<bool> {
     let (frame, points) = {
         let seen = shared.seen();
         (seen.frame.clone(), seen.points.clone())
@@ -250,7 +250,7 @@ fn draw(terminal: &mut Backend, shared: &Shared) -> io::Result<bool> {
     let view = View {
         about: &shared.about,
         url: shared.url.as_deref(),
-        phase: phase(&shared.control),
+        state,
         frame: frame.as_ref(),
         points: &points,
         said: screen.said.last().map(String::as_str),
@@ -261,20 +261,31 @@ fn draw(terminal: &mut Backend, shared: &Shared) -> io::Result<bool> {
 }
 
 /// Does what a key says; whether the screen must be drawn afresh.
-fn asks_for_redraw(event: &Event) -> bool {
-    match event {
-        Event::Resize(..) => true,
-        Event::Key(key) if key.kind == KeyEventKind::Press => {
-            let is_ctrl_c =
-                key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
-            if is_ctrl_c {
-                // The terminal gives out keys as they are, so that it makes no signal of this one.
-                let _ = signal_hook::low_level::raise(SIGINT);
-            }
-            is_ctrl_c
+fn asks_for_redraw(event: &Event, control: &Control) -> bool {
+    let key = match event {
+        Event::Resize(..) => return true,
+        Event::Key(key) if key.kind == KeyEventKind::Press => key,
+        _ => return false,
+    };
+    let has_ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        // The terminal gives out keys as they are, so that it makes no signal of this one.
+        KeyCode::Char('c') if has_ctrl => {
+            let _ = signal_hook::low_level::raise(SIGINT);
         }
-        _ => false,
+        KeyCode::Char('p') if !has_ctrl => {
+            let done = if control.status().state == RunState::Paused {
+                control.resume()
+            } else {
+                control.pause()
+            };
+            if let Err(error) = done {
+                say(&error.to_string());
+            }
+        }
+        _ => return false,
     }
+    true
 }
 
 #[cfg(test)]

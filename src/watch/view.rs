@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use loadr_engine::RunState;
 use loadr_engine::figures::{count, duration, rate};
 use ratatui::Frame as Canvas;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,7 +14,7 @@ use ratatui::widgets::{
 };
 
 use super::About;
-use super::frame::{Frame, Latency, Phase, Point};
+use super::frame::{Frame, Latency, Point};
 
 /// On a smaller screen there are only the figures.
 const BOXES_MIN: (u16, u16) = (60, 16);
@@ -67,7 +68,7 @@ pub(super) struct View<'a> {
     pub(super) about: &'a About,
     /// Of the page.
     pub(super) url: Option<&'a str>,
-    pub(super) phase: Phase,
+    pub(super) state: RunState,
     /// The latest second.
     pub(super) frame: Option<&'a Frame>,
     /// The latest seconds, oldest first.
@@ -100,10 +101,12 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, view: &View<'_>) {
 
 impl View<'_> {
     fn state(&self) -> Span<'static> {
-        match (self.phase, self.frame) {
-            (Phase::Stopping, _) => Span::styled(" stopping ", self.theme.warning()),
-            (Phase::Running, None) => Span::styled(" starting ", BOLD),
-            (Phase::Running, Some(_)) => Span::styled(" running ", self.theme.good()),
+        match self.state {
+            RunState::Starting => Span::styled(" starting ", BOLD),
+            RunState::Running => Span::styled(" running ", self.theme.good()),
+            RunState::Paused => Span::styled(" paused ", self.theme.warning()),
+            RunState::Stopping => Span::styled(" stopping ", self.theme.warning()),
+            RunState::Ended => Span::styled(" ended ", BOLD),
         }
     }
 
@@ -117,21 +120,21 @@ impl View<'_> {
             }
         };
         let Some(frame) = self.frame else {
-            return format!("at most {}", secs(self.about.length_secs));
+            return self
+                .about
+                .length_secs
+                .map_or_else(String::new, |all| format!("at most {}", secs(all)));
         };
         let at = secs(frame.point.at_secs);
-        match frame.iterations_planned {
-            Some(all) => format!(
+        match (frame.iterations_planned, frame.left_secs) {
+            (Some(all), _) => format!(
                 "{at} · {} of {} iterations",
                 count(frame.iterations),
                 count(all)
             ),
-            None if frame.left_secs > 0.0 => format!(
-                "{at} of {} · {} left",
-                secs(self.about.length_secs),
-                secs(frame.left_secs)
-            ),
-            None => format!("{at} · the last iterations may finish"),
+            (None, None) => format!("{at} · until it is stopped"),
+            (None, Some(left)) if left > 0.0 => format!("{at} · {} left", secs(left)),
+            (None, Some(_)) => format!("{at} · the last iterations may finish"),
         }
     }
 
@@ -446,9 +449,10 @@ impl View<'_> {
     }
 
     fn draw_foot(&self, canvas: &mut Canvas<'_>, area: Rect) {
-        let keys = match self.phase {
-            Phase::Stopping => " Ctrl-C once more stops at once",
-            _ => " Ctrl-C stops",
+        let keys = match self.state {
+            RunState::Stopping => " Ctrl-C once more stops at once",
+            RunState::Paused => " Ctrl-C stops · p goes on",
+            _ => " Ctrl-C stops · p pauses",
         };
         let right = match (self.said, self.url) {
             (Some(said), _) => Line::styled(said.trim().to_owned(), self.theme.warning()),
@@ -510,12 +514,12 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    fn drawn(width: u16, height: u16, frame: Option<&Frame>, phase: Phase) -> String {
+    fn drawn(width: u16, height: u16, frame: Option<&Frame>, state: RunState) -> String {
         let points: VecDeque<Point> = frame.map(|f| f.point.clone()).into_iter().collect();
         let view = View {
             about: &sample::about(),
             url: Some("http://127.0.0.1:7070/"),
-            phase,
+            state,
             frame,
             points: &points,
             said: None,
@@ -529,10 +533,10 @@ mod tests {
     #[test]
     fn every_figure_has_its_place_on_a_usual_screen() {
         let frame = sample::frame(12.0);
-        let screen = drawn(100, 30, Some(&frame), Phase::Running);
+        let screen = drawn(100, 30, Some(&frame), RunState::Running);
         for text in [
             "shop · scenario buyers",
-            "running 12s of 1m00s · 48s left",
+            "running 12s · 48s left",
             "198,865",
             "994,468 in all",
             "12 failed, 25.00 % now",
@@ -548,13 +552,15 @@ mod tests {
         ] {
             assert!(screen.contains(text), "`{text}`:\n{screen}");
         }
-        assert!(drawn(100, 30, None, Phase::Running).contains("starting"));
-        assert!(drawn(100, 30, Some(&frame), Phase::Stopping).contains("once more stops at once"));
+        assert!(drawn(100, 30, None, RunState::Starting).contains("starting"));
+        assert!(
+            drawn(100, 30, Some(&frame), RunState::Stopping).contains("once more stops at once")
+        );
     }
 
     #[test]
     fn a_small_screen_has_the_figures_that_matter() {
-        let screen = drawn(40, 10, Some(&sample::frame(12.0)), Phase::Running);
+        let screen = drawn(40, 10, Some(&sample::frame(12.0)), RunState::Running);
         for text in [
             "198,865 req/s",
             "p99 808µs",
@@ -573,11 +579,11 @@ mod tests {
         frame.errors = vec![frame.errors[0].clone(); 30];
         for width in (0..70).chain([80, 200]) {
             for height in (0..30).chain([60]) {
-                drawn(width, height, Some(&frame), Phase::Running);
-                drawn(width, height, None, Phase::Stopping);
+                drawn(width, height, Some(&frame), RunState::Running);
+                drawn(width, height, None, RunState::Stopping);
             }
         }
-        let screen = drawn(100, 24, Some(&frame), Phase::Running);
+        let screen = drawn(100, 24, Some(&frame), RunState::Running);
         assert!(screen.contains("less busy ones"), "{screen}");
     }
 }

@@ -262,8 +262,55 @@ fn the_stop_button_asks_once_more_and_ends_the_run_with_its_summary() {
         true
     );
     let (code, said, summary) = live.end();
-    assert_eq!(code, 130, "{said}");
-    assert_eq!(summary["aborted"], "interrupted");
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(summary["aborted"], "stopped by whoever steered it");
+    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+}
+
+#[test]
+fn the_page_pauses_the_run_and_sets_its_virtual_users() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let target = target();
+    let text = plan(
+        &format!("http://{}", target.address()),
+        "executor: externally-controlled\n    max_vus: 20",
+        "      - request: { url: /delay/5 }\n",
+    );
+    let live = Live::start(&text, &["--ui"]);
+    browser.look((900, 900), false);
+    browser.open(&format!("http://{}/", live.address));
+    browser.wait_for("document.getElementById('vus-0')");
+    let set = |browser: &mut Browser, vus: u32| {
+        let field = "document.getElementById('vus-0')";
+        browser.value(&format!(
+            "{field}.value = {vus}; {field}.nextSibling.click()"
+        ));
+    };
+    set(&mut browser, 21);
+    browser.wait_for("document.getElementById('said').textContent.includes('from 0 to 20')");
+    set(&mut browser, 7);
+    browser.wait_for(
+        "latest.point.vus === 7 && latest.point.vus_wanted === 7 && latest.point.rps > 0",
+    );
+    browser.screenshot("steered.png");
+    browser.value("document.getElementById('pause').click()");
+    browser.wait_for("document.getElementById('phase').textContent === 'paused'");
+    browser.wait_for("latest.point.rps === 0");
+    assert_eq!(browser.text("#pause"), "Go on");
+    browser.value("document.getElementById('pause').click()");
+    browser.wait_for("state === 'running' && latest.point.rps > 0");
+    browser
+        .value("document.getElementById('stop').click(); document.getElementById('stop').click()");
+    browser.wait_for("!document.getElementById('verdict').hidden");
+    let (code, said, summary) = live.end();
+    assert_eq!(code, 0, "{said}");
+    let notes = summary["generator"]["notes"].to_string();
+    assert!(
+        notes.contains("set once") && notes.contains("paused once"),
+        "{notes}"
+    );
     assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
 }
 
@@ -322,9 +369,15 @@ fn foreign_names_and_origins_are_refused_and_nothing_but_the_page_itself_stops_t
         page.contains("default-src 'none'") && page.contains("X-Content-Type-Options: nosniff")
     );
     assert!(!page.contains("{{"), "a part of the page is missing");
+    let vus = "{\"do\":\"vus\",\"vus\":3,\"scenario\":\"s\"}";
+    assert_eq!(
+        live.status("POST /control", &all, vus),
+        409,
+        "not steered by hand"
+    );
     assert_eq!(live.status("POST /control", &all, stop), 200);
     let (code, said, _) = live.end();
-    assert_eq!(code, 130, "{said}");
+    assert_eq!(code, 0, "{said}");
 }
 
 #[test]

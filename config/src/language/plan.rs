@@ -56,10 +56,10 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Map(&A_SOURCE),
         "Tables to take rows from: `${data.SOURCE.COLUMN}`",
     ),
-    not_yet(
+    key(
         "metrics",
-        "tags on requests split the built-in metrics",
-        "Metrics of the plan's own",
+        Kind::Map(&Kind::Any),
+        "Metrics of the plan's own: only scripts fill them, and there are none here, so that they stay empty",
     ),
     required(
         "scenarios",
@@ -81,9 +81,9 @@ const PLAN_KEYS: &[Key] = &[
         Kind::List(&A_PLUGIN),
         "The plugins that steps use",
     ),
-    not_yet(
+    key(
         "engine",
-        "`run` has flags for what the engine can be told",
+        Kind::Table(&ENGINE),
         "How the generator itself runs",
     ),
     not_yet("js", NO_SCRIPT, "A script"),
@@ -96,6 +96,17 @@ const PLAN_KEYS: &[Key] = &[
 
 pub(super) const NO_SCRIPT: &str =
     "there is no script engine; a plugin of kind `extractor` or `assertion` computes on responses";
+
+static ENGINE: Table = Table {
+    what: "`engine`",
+    groups: &[ENGINE_KEYS],
+};
+
+const ENGINE_KEYS: &[Key] = &[key(
+    "cores",
+    Kind::Text,
+    "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
+)];
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",

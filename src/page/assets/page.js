@@ -18,7 +18,7 @@ const row = (...cells) => make("tr", {}, ...cells);
 const POINTS_MAX = 7200;
 const SECONDS_SHOWN = 30;
 
-let about = null, points = [], latest = null, isOver = false, charts = [], failing = new Set();
+let about = null, state = null, points = [], latest = null, isOver = false, charts = [], failing = new Set();
 
 function tile(id, name) {
   const big = make("dd", { class: "big", id }, "–"), small = make("dd", { class: "small", id: `${id}-more` });
@@ -45,7 +45,7 @@ function begin(told) {
   const cores = about.cores.length === 1 ? "1 core" : `${about.cores.length} cores`;
   $("scenarios").replaceChildren(
     about.scenarios.length === 1 ? make("span", {}, "scenario ", bdi(about.scenarios[0])) : `${about.scenarios.length} scenarios`,
-    ` · ${cores} · at most ${show.secs(about.length_secs)}`,
+    ` · ${cores} · ${about.length_secs === null ? "until it is stopped" : `at most ${show.secs(about.length_secs)}`}`,
   );
   $("version").textContent = told.version;
   $("tiles").replaceChildren();
@@ -59,6 +59,7 @@ function begin(told) {
   tile("users", "Virtual users");
   tile("total", "Requests");
   charts = makeCharts();
+  $("aims").replaceChildren();
   $("controls").hidden = false;
 }
 
@@ -89,9 +90,9 @@ function makeCharts() {
   ];
   if (about.is_open) latency.push({ name: "service p99", cls: "g", dashed: true, of: (p) => p.latency?.p99 ?? null });
   const users = [{ name: "there", cls: "a", of: (p) => p.vus }];
-  if (!about.is_open) users.push({ name: "wanted", cls: "g", dashed: true, of: (p) => p.vus_wanted });
+  if (about.wants_vus) users.push({ name: "wanted", cls: "g", dashed: true, of: (p) => p.vus_wanted });
   const requests = [{ name: "requests", cls: "a", of: (p) => p.rps }];
-  if (about.is_open) {
+  if (about.wants_rate) {
     requests.push({ name: "iterations", cls: "d", of: (p) => p.iterations_ps });
     requests.push({ name: "iterations wanted", cls: "g", dashed: true, of: (p) => p.iterations_wanted_ps });
   }
@@ -109,9 +110,9 @@ function second(told) {
   latest = told.frame;
   points.push(latest.point);
   if (points.length > POINTS_MAX) points = points.filter((_, index) => index % 2 === 0);
-  setPhase(told.phase);
+  setPhase(told.state);
   showFrame(latest);
-  showControl(told.control);
+  showControl(told);
   for (const chart of charts) chart.show(points);
   if ($("seconds-part").open) showSeconds();
 }
@@ -125,8 +126,8 @@ function setPhase(phase) {
 
 function showFrame(frame) {
   const p = frame.point, l = about.is_open ? p.response : p.latency;
-  const left = frame.left_secs > 0 ? `${show.secs(frame.left_secs)} left` : "the last iterations may finish";
-  const planned = frame.iterations_planned === null ? `of ${show.secs(about.length_secs)}, ${left}` : `${show.count(frame.iterations)} of ${show.count(frame.iterations_planned)} iterations`;
+  const left = frame.left_secs === null ? "until it is stopped" : frame.left_secs > 0 ? `${show.secs(frame.left_secs)} left` : "the last iterations may finish";
+  const planned = frame.iterations_planned === null ? left : `${show.count(frame.iterations)} of ${show.count(frame.iterations_planned)} iterations`;
   $("clock").textContent = `${show.secs(p.at_secs)} · ${planned}`;
   $("done").value = frame.share_done;
   $("done").textContent = show.share(frame.share_done);
@@ -184,6 +185,7 @@ function end(summary) {
   $("phase").textContent = "ended";
   $("phase").className = `badge ${isBad ? "failed" : "running"}`;
   $("controls").hidden = true;
+  $("aims").hidden = true;
   $("clock").textContent = `after ${show.ms(summary.duration_secs * 1e3)}`;
   $("done").value = 1;
   showVerdict(summary, failed, isBad);
@@ -298,7 +300,37 @@ function settle() {
   $("stop").classList.remove("sure");
 }
 
-function showControl() {}
+$("pause").addEventListener("click", () => ask({ do: state === "paused" ? "resume" : "pause" }));
+
+/** For each scenario that takes one, a field for its number of virtual users and one for its rate. */
+function showControl(told) {
+  state = told.state;
+  $("pause").textContent = state === "paused" ? "Go on" : "Pause";
+  const isOn = state === "running" || state === "paused";
+  $("pause").disabled = !isOn;
+  $("stop").disabled = !isOn;
+  const takers = told.scenarios.filter((s) => s.takes_vus || s.takes_rate);
+  $("aims").hidden = takers.length === 0;
+  if ($("aims").childElementCount === 0) {
+    for (const [index, scenario] of takers.entries()) {
+      if (scenario.takes_vus) $("aims").append(aim(scenario, `vus-${index}`, "Virtual users", scenario.max_vus, 1, (vus) => ({ do: "vus", vus })));
+      if (scenario.takes_rate) $("aims").append(aim(scenario, `rate-${index}`, "Iterations/s", 1e8, "any", (per_second) => ({ do: "rate", per_second })));
+    }
+  }
+  for (const control of $("aims").querySelectorAll("input, button")) control.disabled = !isOn;
+}
+
+function aim(scenario, id, what, max, step, wish) {
+  const field = make("input", { id, type: "number", min: 0, max, step });
+  const button = make("button", { type: "button" }, "Set");
+  const set = async () => {
+    if (field.value === "" || !field.checkValidity()) return say(`${what}: a number from 0 to ${max}.`);
+    if (await ask({ ...wish(Number(field.value)), scenario: scenario.name })) say(`${what} of ${inert(scenario.name)}: ${field.value}.`);
+  };
+  button.addEventListener("click", set);
+  field.addEventListener("keydown", (event) => event.key === "Enter" && set());
+  return make("span", {}, make("label", { htmlFor: id }, `${what} of `, bdi(scenario.name)), field, button);
+}
 
 $("seconds-part").addEventListener("toggle", () => about && showSeconds());
 
@@ -318,5 +350,6 @@ source.addEventListener("error", () => {
     source.close();
     say("The run's process cannot be reached any more; load the page again if it goes on.");
     $("controls").hidden = true;
+    $("aims").hidden = true;
   }
 });
