@@ -36,7 +36,7 @@ pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
-pub use results::{ErrorSummary, OutputSummary, Summary, summary_text};
+pub use results::{ErrorSummary, OutputSummary, Summary, TextStyle, figures, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]
 pub use shard::Trial;

@@ -11,6 +11,7 @@ use crate::addresses::{Refresher, Resolve, SystemResolver};
 use crate::aggregate::Aggregate;
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
+use crate::cores::stand_aside;
 use crate::error_kind::ErrorKind;
 use crate::instances::Fleet;
 use crate::leases::leases;
@@ -156,6 +157,7 @@ pub fn run_resolving(
     }
     drop(handovers);
     let names = Refresher::start(&program, resolver, addresses, name_changes);
+    let _aside = stand_aside(&spec.cores);
     let started_ms = unix_ms();
     let start = line.wait_start();
     if let Some(start_ns) = start {
