@@ -18,7 +18,6 @@ use crate::source::Source;
 
 /// Runs the plan; the exit code, or what to tell a person.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
-    let cores = cores::choose(args.cores.as_ref(), &cores::available(), args.oversubscribe)?;
     let target = if args.embedded_target {
         let target = Target::start(&Settings::loopback())
             .map_err(|error| format!("cannot start the built-in target: {error}"))?;
@@ -42,6 +41,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         return Ok(0);
     }
     let program = Arc::new(compiled.program);
+    let choice = args.cores.as_ref().or(program.engine.cores.as_ref());
+    let cores = cores::choose(choice, &cores::available(), args.oversubscribe)?;
     let sources = args.plugins.sources();
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).map_err(located)?);
     for warning in plugins.warnings() {

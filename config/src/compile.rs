@@ -6,6 +6,7 @@ mod builder;
 mod chain;
 mod data;
 mod dial;
+mod engine;
 mod executor;
 mod expressions;
 mod flow;
@@ -87,6 +88,7 @@ pub(crate) fn compile(
     let (proxy, credentials) = compiler.proxy().unzip();
     let credentials = credentials.unwrap_or_default();
     let engine = compiler.engine();
+    compiler.own_metrics();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())

@@ -7,7 +7,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
 use crate::program::{
-    Cast, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy, TlsVersion,
+    Cast, Constant, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy,
+    TlsVersion,
 };
 
 /// Text and where it is.
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+    /// The plan's own metrics: their names.
+    pub(crate) metrics: Vec<Text>,
     pub(crate) engine: Engine,
 }
 
@@ -47,6 +50,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) source_ips: Vec<Text>,
+    pub(crate) cores: Option<Text>,
 }
 
 /// The rest of `defaults.http`.
@@ -263,7 +267,8 @@ pub(crate) struct Think {
 
 #[derive(Debug)]
 pub(crate) enum Items {
-    List(Vec<Text>),
+    /// Each with whether it is JSON of another type than text.
+    List(Vec<(Text, bool)>),
     Json(Text),
 }
 
@@ -308,22 +313,11 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) struct Extract {
     pub(crate) name: Text,
-    pub(crate) default: Option<String>,
+    pub(crate) default: Option<Constant>,
     pub(crate) pick: Pick,
     pub(crate) source: ExtractSource,
     /// Of a chain.
     pub(crate) refine: Option<Refine>,
-}
-
-impl Extract {
-    /// Whether what it takes is JSON whatever the response is.
-    pub(crate) fn is_always_json(&self) -> bool {
-        match &self.refine {
-            _ if self.default.is_some() => false,
-            Some(refine) => matches!(refine.cast, Some(Cast::Int | Cast::Float | Cast::Bool)),
-            None => self.pick == Pick::All,
-        }
-    }
 }
 
 /// What a chain does with the value it found.

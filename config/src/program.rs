@@ -14,12 +14,13 @@ pub use json_path::{
 };
 use regex::bytes::Regex;
 pub use response::{
-    Assert, Cast, Check, Condition, Extract, ExtractSource, OnFailure, Pick, Refine, Transform,
-    ValueCheck, Wants,
+    Assert, Cast, Check, Condition, Constant, Extract, ExtractSource, OnFailure, Pick, Refine,
+    Transform, ValueCheck, Wants,
 };
 use scraper::Selector;
 use serde_json::{Map, Value as Json};
 
+use crate::cores::CoreChoice;
 pub use crate::data::{Cell, Table};
 pub use crate::secret::{Hidden, Secrets};
 
@@ -128,6 +129,8 @@ pub struct Program {
 /// How the generator itself runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Engine {
+    /// The processors to use, unless a flag says otherwise.
+    pub cores: Option<CoreChoice>,
     /// The addresses to dial from, in turn, each once; the system chooses when there are none.
     pub source_ips: Vec<IpAddr>,
     /// Where `source_ips` is.
@@ -717,8 +720,8 @@ pub enum Strategy {
 /// What a [`Step::ForEach`] goes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Items {
-    /// These.
-    List(Vec<Template>),
+    /// These, each with whether it is JSON of another type than text.
+    List(Vec<(Template, bool)>),
     /// The elements of a JSON array that is known only in the run.
     Json(Template),
 }

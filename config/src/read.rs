@@ -39,13 +39,9 @@ pub(crate) fn read(document: &Node) -> Plan {
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),
+        metrics: Vec::new(),
         engine: Engine::default(),
     };
-    root.table("engine", |engine| {
-        plan.engine = Engine {
-            source_ips: engine.one_or_more("source_ips"),
-        };
-    });
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
         plan.think_time = read_think(&defaults);
@@ -88,6 +84,18 @@ pub(crate) fn read(document: &Node) -> Plan {
     });
     root.entries("thresholds", |entry, path| {
         thresholds(entry, path, &root, &mut plan.thresholds);
+    });
+    root.entries("metrics", |entry, path| {
+        plan.metrics.push(Text {
+            text: entry.key.clone(),
+            at: path.at(entry.pos),
+        });
+    });
+    root.table("engine", |engine| {
+        plan.engine = Engine {
+            cores: engine.text("cores"),
+            source_ips: engine.one_or_more("source_ips"),
+        };
     });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan

@@ -22,7 +22,6 @@ fn refused(plan: &str, place: &str, what: &str) {
 #[test]
 fn top_level_keys() {
     for (key, value) in [
-        ("metrics", "{ a: { kind: counter } }"),
         ("outputs", "[ { type: json, path: a } ]"),
         ("js", "{ script: x }"),
         ("observe", "{}"),

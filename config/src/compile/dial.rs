@@ -9,7 +9,7 @@ use super::Compiler;
 use super::builder::Fragment;
 use crate::diagnostic::shown;
 use crate::node::At;
-use crate::program::{Engine, Hidden, Proxy};
+use crate::program::{Hidden, Proxy};
 use crate::url::{Wrong, authority, scheme};
 
 /// The most addresses to dial from: with 28,000 ports each they reach further than any machine's memory.
@@ -41,8 +41,8 @@ impl Compiler<'_> {
         Some(proxy)
     }
 
-    /// `engine`.
-    pub(super) fn engine(&mut self) -> Engine {
+    /// `engine.source_ips`, each once.
+    pub(super) fn source_ips(&mut self) -> Vec<IpAddr> {
         let plan = self.plan;
         let mut source_ips = Vec::new();
         for text in &plan.engine.source_ips {
@@ -54,14 +54,7 @@ impl Compiler<'_> {
         }
         let mut seen = std::collections::HashSet::new();
         source_ips.retain(|ip| seen.insert(*ip));
-        Engine {
-            source_ips,
-            source_ips_at: plan
-                .engine
-                .source_ips
-                .first()
-                .map(|text| text.at.location()),
-        }
+        source_ips
     }
 }
 

@@ -56,10 +56,10 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Map(&A_SOURCE),
         "Tables to take rows from: `${data.SOURCE.COLUMN}`",
     ),
-    not_yet(
+    key(
         "metrics",
-        "tags on requests split the built-in metrics",
-        "Metrics of the plan's own",
+        Kind::Map(&Kind::Any),
+        "Metrics of the plan's own: only scripts fill them, and there are none here, so that they stay empty",
     ),
     required(
         "scenarios",
@@ -102,11 +102,18 @@ static ENGINE: Table = Table {
     groups: &[ENGINE_KEYS],
 };
 
-const ENGINE_KEYS: &[Key] = &[key(
-    "source_ips",
-    Kind::OneOrMore(&Kind::Name),
-    "The machine's own addresses to dial from, in turn, each an address or a CIDR such as `10.0.0.16/28`",
-)];
+const ENGINE_KEYS: &[Key] = &[
+    key(
+        "cores",
+        Kind::Text,
+        "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
+    ),
+    key(
+        "source_ips",
+        Kind::OneOrMore(&Kind::Name),
+        "The machine's own addresses to dial from, in turn, each an address or a CIDR such as `10.0.0.16/28`",
+    ),
+];
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",
