@@ -13,6 +13,7 @@ mod flow;
 mod head;
 mod made;
 mod multipart;
+mod output;
 mod request;
 mod response;
 mod scope;
@@ -76,6 +77,7 @@ pub(crate) fn compile(
     compiler.secrets();
     compiler.data();
     let plugins = compiler.plugins();
+    let outputs = compiler.outputs();
     let scenarios = plan
         .scenarios
         .iter()
@@ -85,10 +87,10 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
+    compiler.own_metrics();
     let (proxy, credentials) = compiler.proxy().unzip();
     let credentials = credentials.unwrap_or_default();
     let engine = compiler.engine();
-    compiler.own_metrics();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -135,6 +137,7 @@ pub(crate) fn compile(
             .map(|(place, _)| place)
             .collect(),
         engine,
+        outputs,
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Options {
     pub tags: Vec<String>,
     /// Scenarios that have one of these do not run.
     pub exclude_tags: Vec<String>,
+    /// More outputs than the plan's: `KIND=TARGET`, each as it was written.
+    pub outputs: Vec<String>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,
 }

@@ -41,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+    pub(crate) outputs: Vec<Output>,
     /// The plan's own metrics: their names.
     pub(crate) metrics: Vec<Text>,
     pub(crate) engine: Engine,
@@ -49,8 +50,8 @@ pub(crate) struct Plan {
 /// `engine`.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
-    pub(crate) source_ips: Vec<Text>,
     pub(crate) cores: Option<Text>,
+    pub(crate) source_ips: Vec<Text>,
 }
 
 /// The rest of `defaults.http`.
@@ -128,6 +129,59 @@ pub(crate) enum Rows {
         rows: Vec<Node>,
         at: At,
     },
+}
+
+/// An entry of `outputs`.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) at: At,
+    pub(crate) to: OutputTo,
+}
+
+#[derive(Debug)]
+pub(crate) enum OutputTo {
+    Json {
+        path: Text,
+        samples: bool,
+    },
+    Csv {
+        path: Text,
+    },
+    Prometheus {
+        listen: Option<Text>,
+        is_native: bool,
+        linger: Option<Duration>,
+        url: Option<Text>,
+        receiver: Receiver,
+    },
+    Otlp {
+        url: Text,
+        receiver: Receiver,
+    },
+    InfluxDb {
+        url: Text,
+        database: Option<Text>,
+        username: Option<Text>,
+        password: Option<Text>,
+        org: Option<Text>,
+        bucket: Option<Text>,
+        token: Option<Text>,
+        receiver: Receiver,
+    },
+    Statsd {
+        address: Text,
+        prefix: Option<Text>,
+        by_name: bool,
+    },
+}
+
+/// What every output has that delivers over HTTP.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) headers: Vec<Pair>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ca_file: Option<Text>,
+    pub(crate) insecure_skip_verify: bool,
 }
 
 #[derive(Debug)]

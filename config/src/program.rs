@@ -2,6 +2,7 @@
 //! that remain are for output. Made by [`crate::compile`], read by the engine, never changed after.
 
 mod json_path;
+mod output;
 mod response;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub use json_path::{
     JsonPath, PathFilter, PathOperator, PathQuery, PathSegment, PathSelector, PathValue,
 };
+pub use output::{Histograms, Output, OutputTo, Receiver, StatsdTags};
 use regex::bytes::Regex;
 pub use response::{
     Assert, Cast, Check, Condition, Constant, Extract, ExtractSource, OnFailure, Pick, Refine,
@@ -122,6 +124,8 @@ pub struct Program {
     pub randoms: u32,
     /// Every meeting place of virtual users.
     pub rendezvous: Vec<Rendezvous>,
+    /// Where the figures of each second go.
+    pub outputs: Vec<Output>,
     /// The plan's `engine`.
     pub engine: Engine,
 }
@@ -555,6 +559,13 @@ pub enum Executor {
         /// The most there may be; at least 1 and at least `pre_allocated_vus`.
         max_vus: u32,
     },
+    /// Whoever steers the run says how many virtual users loop, or at which rate iterations start; at first, none.
+    ExternallyControlled {
+        /// The most virtual users there may be; at least 1.
+        max_vus: u32,
+        /// `None`: until the run is stopped.
+        duration: Option<Duration>,
+    },
 }
 
 impl Executor {
@@ -568,14 +579,35 @@ impl Executor {
             Self::RampingVus {
                 start_vus, stages, ..
             } => stages.iter().map(|s| s.target).fold(*start_vus, u32::max),
-            Self::ArrivalRate { max_vus, .. } => *max_vus,
+            Self::ArrivalRate { max_vus, .. } | Self::ExternallyControlled { max_vus, .. } => {
+                *max_vus
+            }
         }
     }
 
-    /// Whether arrivals do not wait for what is in flight: the open model.
+    /// Whether there can be arrivals that do not wait for what is in flight: the open model.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::ArrivalRate { .. })
+        matches!(
+            self,
+            Self::ArrivalRate { .. } | Self::ExternallyControlled { .. }
+        )
+    }
+
+    /// What a plan calls it, or the nearest: a constant and a ramping arrival rate are one here.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConstantVus { .. } => "constant-vus",
+            Self::RampingVus { .. } => "ramping-vus",
+            Self::PerVuIterations { .. } => "per-vu-iterations",
+            Self::SharedIterations { .. } => "shared-iterations",
+            Self::ArrivalRate {
+                start_rate, stages, ..
+            } if stages.iter().all(|stage| stage.target == *start_rate) => "constant-arrival-rate",
+            Self::ArrivalRate { .. } => "ramping-arrival-rate",
+            Self::ExternallyControlled { .. } => "externally-controlled",
+        }
     }
 }
 

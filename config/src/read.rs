@@ -4,6 +4,7 @@
 mod data;
 mod executor;
 mod flow;
+mod output;
 mod reader;
 mod request;
 mod response;
@@ -41,6 +42,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         plugins: Vec::new(),
         metrics: Vec::new(),
         engine: Engine::default(),
+        outputs: output::read_outputs(&root),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");

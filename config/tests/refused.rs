@@ -21,11 +21,7 @@ fn refused(plan: &str, place: &str, what: &str) {
 
 #[test]
 fn top_level_keys() {
-    for (key, value) in [
-        ("outputs", "[ { type: json, path: a } ]"),
-        ("js", "{ script: x }"),
-        ("observe", "{}"),
-    ] {
+    for (key, value) in [("js", "{ script: x }"), ("observe", "{}")] {
         let plan = plan_with_request("url: http://h/") + &format!("{key}: {value}\n");
         refused(&plan, &format!("11:1: {key}"), &format!("`{key}`"));
     }
@@ -47,16 +43,6 @@ fn defaults() {
             &format!("`{version}`"),
         );
     }
-}
-
-#[test]
-fn executors() {
-    let plan = "scenarios:\n  s: { executor: externally-controlled, max_vus: 2, duration: 1s, flow: [ { request: { url: 'http://h' } } ] }\n";
-    refused(
-        plan,
-        "2:18: scenarios.s.executor",
-        "`executor: externally-controlled`",
-    );
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod results;
 mod run;
 mod schedule;
 mod shard;
+mod steer;
 mod thresholds;
 mod tls;
 
@@ -35,8 +36,10 @@ pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
-pub use results::{ErrorSummary, Summary, summary_text};
+pub use results::{ErrorSummary, OutputSummary, Summary, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]
 pub use shard::Trial;
+pub use shard::rfc3339_ms;
+pub use steer::{Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, SteerError};
 pub use thresholds::ThresholdResult;

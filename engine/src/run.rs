@@ -20,6 +20,7 @@ use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
 use crate::shard::{self, ShardSpec, Shared};
+use crate::steer::Steps;
 use crate::thresholds::{self, ThresholdResult};
 
 /// What a run needs beside its program.
@@ -57,10 +58,20 @@ pub struct Outcome {
     pub thresholds: Vec<ThresholdResult>,
     /// Why it ended early, if it did.
     pub stopped: Option<StopReason>,
+    pub(crate) steps: Steps,
     /// Milliseconds since 1970.
     pub started_ms: u64,
     /// Milliseconds since 1970.
     pub ended_ms: u64,
+}
+
+impl Outcome {
+    /// What was measured after the last moment that `on_moment` was called for: a last piece of a second too short for a
+    /// point of the timeline. The seconds of all moments and this one add up to the totals.
+    #[must_use]
+    pub fn rest(&self) -> Option<Moment<'_>> {
+        self.aggregate.rest()
+    }
 }
 
 /// Runs a program to its end. The calling thread aggregates; `on_moment` is called on it about once a second;
@@ -106,6 +117,7 @@ pub fn run_resolving(
     let mut handles = Vec::new();
     let mut name_changes = Vec::new();
     let mut broken = None;
+    control.prepare(&program);
     for (index, &core) in spec.cores.iter().enumerate() {
         let (give_back, empty) = channel();
         empties.push(give_back);
@@ -145,10 +157,15 @@ pub fn run_resolving(
     drop(handovers);
     let names = Refresher::start(&program, resolver, addresses, name_changes);
     let started_ms = unix_ms();
-    let start_ns = line.wait_start().unwrap_or_else(now_ns);
+    let start = line.wait_start();
+    if let Some(start_ns) = start {
+        control.begin(start_ns);
+    }
+    let start_ns = start.unwrap_or_else(now_ns);
     let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
     aggregate.collect(&inbox, &empties, control, on_moment);
     let ended_ms = unix_ms();
+    let steps = control.end();
     if let Some((count, error)) = names.as_ref().and_then(Refresher::failures) {
         aggregate.total.errors_of(ErrorKind::Dns, count, &error);
     }
@@ -175,6 +192,7 @@ pub fn run_resolving(
         aggregate,
         thresholds,
         stopped: control.reason(),
+        steps,
         started_ms,
         ended_ms,
     })

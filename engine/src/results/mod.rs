@@ -5,5 +5,5 @@ mod text;
 mod verdict;
 
 pub(crate) use summary::errors;
-pub use summary::{ErrorSummary, Summary};
+pub use summary::{ErrorSummary, OutputSummary, Summary};
 pub use text::summary_text;

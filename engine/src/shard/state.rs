@@ -208,6 +208,8 @@ pub(crate) struct Shard {
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) control: Control,
+    /// Whether the run is paused, as far as this shard knows.
+    pub(crate) paused: Cell<bool>,
     /// By [`OriginId`].
     pub(super) addresses: RefCell<Addresses>,
     /// Those that were looked up in the run.
@@ -282,6 +284,7 @@ impl Shard {
             program,
             plugins: Arc::clone(&spec.plugins),
             control: spec.control.clone(),
+            paused: Cell::new(false),
             addresses: RefCell::new(Arc::clone(&spec.addresses)),
         }
     }
@@ -320,6 +323,12 @@ impl Shard {
         self.scenarios[scenario.at()].phase.get() == Phase::Running
             && !self.control.is_stopped()
             && !self.control.is_aborted(scenario)
+    }
+
+    /// Whether the run is paused: no iteration starts.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.get()
     }
 
     /// A virtual user is done.
