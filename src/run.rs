@@ -30,7 +30,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .as_ref()
         .map(|target| format!("http://{}", target.address()));
     let source = Source::of(args)?;
-    let compiled = source.compile(args, options(args.env.as_deref(), base_url))?;
+    let over = Options {
+        spin: args.spin,
+        ..options(args.env.as_deref(), base_url)
+    };
+    let compiled = source.compile(args, over)?;
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));

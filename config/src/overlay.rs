@@ -123,6 +123,10 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         let value = Node::flag("--base-url", url.clone(), Typed::Text);
         set(document, &["defaults", "http", "base_url"], value);
     }
+    if let Some(spin) = options.spin {
+        let value = Node::flag("--spin", duration_text(spin), Typed::Text);
+        set(document, &["engine", "spin"], value);
+    }
     let Content::Map(entries) = &mut document.content else {
         return;
     };

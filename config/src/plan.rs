@@ -50,6 +50,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) cores: Option<Text>,
+    pub(crate) spin: Option<Duration>,
 }
 
 /// The rest of `defaults.http`.

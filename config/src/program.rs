@@ -124,6 +124,8 @@ pub struct Program {
 pub struct Engine {
     /// The processors to use, unless a flag says otherwise.
     pub cores: Option<CoreChoice>,
+    /// How long before something is due a shard stays awake for it.
+    pub spin: Duration,
 }
 
 impl Program {

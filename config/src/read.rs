@@ -88,6 +88,7 @@ pub(crate) fn read(document: &Node) -> Plan {
     root.table("engine", |engine| {
         plan.engine = Engine {
             cores: engine.text("cores"),
+            spin: engine.duration("spin"),
         };
     });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));

@@ -13,7 +13,10 @@ impl Compiler<'_> {
                 .map_err(|wrong| self.report.error(&cores.at, wrong, None))
                 .ok()
         });
-        Engine { cores }
+        Engine {
+            cores,
+            spin: plan.engine.spin.unwrap_or_default(),
+        }
     }
 
     /// Metrics of the plan's own stay empty.

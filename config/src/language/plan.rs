@@ -102,11 +102,21 @@ static ENGINE: Table = Table {
     groups: &[ENGINE_KEYS],
 };
 
-const ENGINE_KEYS: &[Key] = &[key(
-    "cores",
-    Kind::Text,
-    "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
-)];
+const ENGINE_KEYS: &[Key] = &[
+    key(
+        "cores",
+        Kind::Text,
+        "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
+    ),
+    key(
+        "spin",
+        Kind::Duration(Duration::ZERO, MAX_SPIN),
+        "How long before something is due a core stays awake for it; 0s",
+    ),
+];
+
+/// Sleeping is never later than this on a machine that is fit for a load test.
+const MAX_SPIN: Duration = Duration::from_millis(10);
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",
