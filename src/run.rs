@@ -35,11 +35,12 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         .as_ref()
         .map(|target| format!("http://{}", target.address()));
     let source = Source::of(args)?;
-    let options = Options {
+    let over = Options {
         outputs: args.outputs.clone(),
+        spin: args.spin,
         ..options(args.env.as_deref(), base_url)
     };
-    let compiled = source.compile(args, options)?;
+    let compiled = source.compile(args, over)?;
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));

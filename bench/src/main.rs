@@ -126,9 +126,18 @@ struct TableArguments {
 
 #[derive(clap::Args)]
 struct ScheduleArguments {
-    /// How long each of the five runs takes.
+    /// How long each run takes; there are four, and three more in each round: two minutes in all.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// How often the bare loop, loadr-fast, and loadr-fast with `--spin` take turns at 500 a second.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// How long before something is due the variant with `--spin` stays awake.
+    #[arg(long, default_value = "50us", value_name = "D")]
+    spin: String,
+    /// Write every figure to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// The core that loadr-fast is pinned to.
     #[arg(long, default_value_t = 0)]
     client_core: usize,

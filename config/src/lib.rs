@@ -92,6 +92,8 @@ pub struct Options {
     pub iterations: Option<u64>,
     /// Replaces `rate`, as iterations each second.
     pub rate: Option<f64>,
+    /// Replaces `engine.spin`.
+    pub spin: Option<Duration>,
     /// When there are any, only scenarios run that have one of them: the value of one of the scenario's `tags`, or
     /// `name=value`.
     pub tags: Vec<String>,

@@ -129,6 +129,10 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         set(document, &["engine", "source_ips"], value);
     }
     add_outputs(document, &options.outputs, report);
+    if let Some(spin) = options.spin {
+        let value = Node::flag("--spin", duration_text(spin), Typed::Text);
+        set(document, &["engine", "spin"], value);
+    }
     let Content::Map(entries) = &mut document.content else {
         return;
     };

@@ -52,6 +52,7 @@ pub(crate) struct Plan {
 pub(crate) struct Engine {
     pub(crate) cores: Option<Text>,
     pub(crate) source_ips: Vec<Text>,
+    pub(crate) spin: Option<Duration>,
 }
 
 /// The rest of `defaults.http`.

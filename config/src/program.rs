@@ -135,6 +135,8 @@ pub struct Program {
 pub struct Engine {
     /// The processors to use, unless a flag says otherwise.
     pub cores: Option<CoreChoice>,
+    /// How long before something is due a shard stays awake for it.
+    pub spin: Duration,
     /// The addresses to dial from, in turn, each once; the system chooses when there are none.
     pub source_ips: Vec<IpAddr>,
     /// Where `source_ips` is.

@@ -97,6 +97,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         plan.engine = Engine {
             cores: engine.text("cores"),
             source_ips: engine.one_or_more("source_ips"),
+            spin: engine.duration("spin"),
         };
     });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));

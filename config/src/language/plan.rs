@@ -114,7 +114,15 @@ const ENGINE_KEYS: &[Key] = &[
         Kind::OneOrMore(&Kind::Name),
         "The machine's own addresses to dial from, in turn, each an address or a CIDR such as `10.0.0.16/28`",
     ),
+    key(
+        "spin",
+        Kind::Duration(Duration::ZERO, MAX_SPIN),
+        "How long before something is due a core stays awake for it; 0s",
+    ),
 ];
+
+/// Sleeping is never later than this on a machine that is fit for a load test.
+const MAX_SPIN: Duration = Duration::from_millis(10);
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",

@@ -248,6 +248,18 @@ impl Record {
         record.iteration_duration.record(ns);
     }
 
+    /// Counts so many events that were acted on one after the other, the last of them so long after they had come. Each
+    /// counts as having waited for the end of its quarter: a little too long, never too short.
+    #[inline]
+    pub(crate) fn lag_of(&mut self, events: u64, last_ns: u64) {
+        let parts = events.min(4);
+        for part in 0..parts {
+            let (from, to) = (events * part / parts, events * (part + 1) / parts);
+            self.lag
+                .record_many(last_ns * (part + 1) / parts, to - from);
+        }
+    }
+
     /// Counts an error and its text.
     pub(crate) fn error(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
         let secrets = Arc::clone(&self.secrets);
