@@ -78,7 +78,11 @@ fn files_add_up_to_the_summary() {
             let data = &line["data"];
             let sum = sums.entry(line["metric"].as_str().unwrap().to_owned());
             let sum = sum.or_default();
-            sum.0 += data.get("count").unwrap_or(&data["value"]).as_f64().unwrap();
+            sum.0 += data
+                .get("count")
+                .unwrap_or(&data["value"])
+                .as_f64()
+                .unwrap();
             sum.1 += data["sum"].as_f64().unwrap_or(0.0);
         }
     }
@@ -110,7 +114,10 @@ fn files_add_up_to_the_summary() {
         for (file, found) in [("json", sums[name]), ("csv", rows[name])] {
             assert_eq!(found.0, wanted.0, "{file} {name}");
             let is_trend = sums[name].1 > 0.0;
-            assert!(!is_trend || close(found.1, wanted.1), "{file} {name}: {found:?} {wanted:?}");
+            assert!(
+                !is_trend || close(found.1, wanted.1),
+                "{file} {name}: {found:?} {wanted:?}"
+            );
         }
     }
     let raw = fs::read_to_string(&json).unwrap();
@@ -141,15 +148,26 @@ fn quoted_rows(text: &str) -> Vec<Vec<String>> {
 fn flags_add_outputs_to_those_of_the_plan() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("1.json"), folder.path().join("2.csv"));
-    let (_target, plan) = hostile_plan("200ms", &format!("  - {{ type: json, path: {} }}", one.display()));
+    let (_target, plan) = hostile_plan(
+        "200ms",
+        &format!("  - {{ type: json, path: {} }}", one.display()),
+    );
     let flag = format!("csv={}", two.display());
     let run = run_plan(&plan, &["--output", &flag]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert_eq!(outputs(&run).len(), 2);
     assert!(one.exists() && two.exists());
-    let run = run_plan(&plan, &["--output", "jsn=x", "-o", "otlp=nowhere", "-o", "csv"]);
+    let run = run_plan(
+        &plan,
+        &["--output", "jsn=x", "-o", "otlp=nowhere", "-o", "csv"],
+    );
     assert_eq!(run.code, 1);
-    for part in ["unknown type `jsn`", "did you mean `json`", "`nowhere`: it is no URL", "`csv` is not a kind and a target"] {
+    for part in [
+        "unknown type `jsn`",
+        "did you mean `json`",
+        "`nowhere`: it is no URL",
+        "`csv` is not a kind and a target",
+    ] {
         assert!(run.stderr.contains(part), "{part} is not in {}", run.stderr);
     }
 }
@@ -215,7 +233,9 @@ fn serve(mut stream: TcpStream, answer: Option<&str>, bodies: &Mutex<Vec<(String
     let mut bytes = Vec::new();
     let mut piece = [0; 65_536];
     loop {
-        let Ok(n) = stream.read(&mut piece) else { return };
+        let Ok(n) = stream.read(&mut piece) else {
+            return;
+        };
         if n == 0 {
             return;
         }
@@ -241,7 +261,10 @@ fn serve(mut stream: TcpStream, answer: Option<&str>, bodies: &Mutex<Vec<(String
 
 #[test]
 fn receivers_that_are_dead_slow_or_refuse_cost_points_and_not_the_run() {
-    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let (slow, refusing) = (
         Receiver::start(None),
         Receiver::start(Some("500 Internal Server Error")),
@@ -249,8 +272,14 @@ fn receivers_that_are_dead_slow_or_refuse_cost_points_and_not_the_run() {
     let mut list = String::new();
     for address in [dead, slow.address, refusing.address] {
         for kind in ["prometheus", "otlp", "influxdb"] {
-            let rest = if kind == "influxdb" { ", database: d" } else { "" };
-            list.push_str(&format!("  - {{ type: {kind}, url: 'http://{address}'{rest} }}\n"));
+            let rest = if kind == "influxdb" {
+                ", database: d"
+            } else {
+                ""
+            };
+            list.push_str(&format!(
+                "  - {{ type: {kind}, url: 'http://{address}'{rest} }}\n"
+            ));
         }
     }
     let quiet = {
@@ -262,16 +291,32 @@ fn receivers_that_are_dead_slow_or_refuse_cost_points_and_not_the_run() {
     let run = run_plan(&plan, &[]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     // The run, and five seconds for what is left; a machine that does much else takes longer for the rest of it.
-    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
-    assert!(run.stderr.contains(&format!("cannot connect to {dead}")), "{}", run.stderr);
+    assert!(
+        began.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        run.stderr.contains(&format!("cannot connect to {dead}")),
+        "{}",
+        run.stderr
+    );
     for output in outputs(&run) {
         assert_eq!(output["dropped"], output["points"], "{output}");
         assert!(output["failures"].as_u64().unwrap() > 0, "{output}");
         assert!(output["error"].is_string(), "{output}");
     }
-    assert!(outputs(&run)[6]["error"].as_str().unwrap().contains("answered 500: no"));
+    assert!(
+        outputs(&run)[6]["error"]
+            .as_str()
+            .unwrap()
+            .contains("answered 500: no")
+    );
     // The load was what it is without them: two users who rest 2 ms each time are far from any limit.
-    let (with, without) = (run.count("iterations") as f64, quiet.count("iterations") as f64);
+    let (with, without) = (
+        run.count("iterations") as f64,
+        quiet.count("iterations") as f64,
+    );
     assert!(with > without * 0.5, "{with} iterations against {without}");
     assert!(run.summary["duration_secs"].as_f64().unwrap() < 10.0);
 }
@@ -295,8 +340,16 @@ fn a_secret_of_an_output_is_in_no_message() {
     assert!(!all.contains("s3cr3t"), "{all}");
     let bodies = refusing.bodies.lock().unwrap();
     let heads: String = bodies.iter().map(|(head, _)| head.as_str()).collect();
-    assert!(heads.to_lowercase().contains("authorization: token s3cr3t-t0ken"), "{heads}");
-    assert!(heads.contains("x-key: s3cr3t-t0ken") && heads.contains("POST /s3cr3t-t0ken "), "{heads}");
+    assert!(
+        heads
+            .to_lowercase()
+            .contains("authorization: token s3cr3t-t0ken"),
+        "{heads}"
+    );
+    assert!(
+        heads.contains("x-key: s3cr3t-t0ken") && heads.contains("POST /s3cr3t-t0ken "),
+        "{heads}"
+    );
 }
 
 #[test]
@@ -350,7 +403,12 @@ fn statsd_gets_counters_that_add_up_to_the_summary() {
                 let kind = fields.next().unwrap();
                 assert!(["c", "g"].contains(&kind), "{line}");
                 let tags = fields.next();
-                assert_eq!(tags.is_some_and(|t| t.starts_with('#')), is_dogstatsd && !name.contains("vus"), "{line}");
+                let has_tags = !name.contains("vus") && !name.contains("generator_lag");
+                assert_eq!(
+                    tags.is_some_and(|t| t.starts_with('#')),
+                    is_dogstatsd && has_tags,
+                    "{line}"
+                );
                 assert_eq!(fields.next(), None, "{line}");
                 let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
                 assert!(name.chars().all(is_plain), "{line}");
@@ -366,7 +424,10 @@ fn statsd_gets_counters_that_add_up_to_the_summary() {
 
 #[test]
 fn a_scrape_sees_the_run_and_a_last_one_its_end() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let list = format!("  - {{ type: prometheus, listen: '{port}', linger: 30s }}");
     let (_target, plan) = hostile_plan("2300ms", &list);
     let scraper = thread::spawn(move || {
@@ -413,11 +474,20 @@ fn scrape(address: SocketAddr) -> Option<String> {
 
 #[test]
 fn a_run_without_a_scraper_waits_for_none() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (_target, plan) = hostile_plan("300ms", &format!("  - {{ type: prometheus, listen: '{port}', linger: 10m }}"));
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (_target, plan) = hostile_plan(
+        "300ms",
+        &format!("  - {{ type: prometheus, listen: '{port}', linger: 10m }}"),
+    );
     let run = run_plan(&plan, &[]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert!(run.stderr.contains(&format!("metrics are at http://{port}/metrics")));
+    assert!(
+        run.stderr
+            .contains(&format!("metrics are at http://{port}/metrics"))
+    );
 }
 
 #[test]
@@ -427,7 +497,12 @@ fn tls_receivers_are_held_to_the_certificate_that_the_plan_names() {
     let pem = folder.path().join("ca.pem");
     fs::write(&pem, named.cert.pem()).unwrap();
     let receiver = common_tls(&named);
-    let list = |rest: &str| format!("  - {{ type: otlp, url: 'https://localhost:{}'{rest} }}", receiver.0.port());
+    let list = |rest: &str| {
+        format!(
+            "  - {{ type: otlp, url: 'https://localhost:{}'{rest} }}",
+            receiver.0.port()
+        )
+    };
     for (rest, is_taken) in [
         (format!(", ca_file: {}", pem.display()), true),
         (", insecure_skip_verify: true".to_owned(), true),
@@ -439,7 +514,12 @@ fn tls_receivers_are_held_to_the_certificate_that_the_plan_names() {
             continue;
         }
         assert_eq!(run.code, 0, "{}", run.stderr);
-        assert_eq!(outputs(&run)[0]["dropped"] == 0, is_taken, "{rest}: {}", outputs(&run)[0]);
+        assert_eq!(
+            outputs(&run)[0]["dropped"] == 0,
+            is_taken,
+            "{rest}: {}",
+            outputs(&run)[0]
+        );
     }
 }
 
@@ -461,15 +541,21 @@ fn common_tls(named: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (SocketAddr,) {
         for stream in listener.incoming().map_while(Result::ok) {
             let config = Arc::clone(&config);
             thread::spawn(move || {
-                let Ok(connection) = rustls::ServerConnection::new(config) else { return };
+                let Ok(connection) = rustls::ServerConnection::new(config) else {
+                    return;
+                };
                 let mut tls = rustls::StreamOwned::new(connection, stream);
                 let mut bytes = Vec::new();
                 let mut piece = [0; 65_536];
                 while let Ok(n @ 1..) = tls.read(&mut piece) {
                     bytes.extend_from_slice(&piece[..n]);
-                    let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+                    let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+                        continue;
+                    };
                     let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-                    let length = head.lines().find_map(|l| l.strip_prefix("content-length: "));
+                    let length = head
+                        .lines()
+                        .find_map(|l| l.strip_prefix("content-length: "));
                     let length: usize = length.map_or(0, |l| l.trim().parse().unwrap());
                     if bytes.len() >= end + 4 + length {
                         bytes.clear();

@@ -72,7 +72,12 @@ fn installed(test: &str, name: &str) -> Option<PathBuf> {
 }
 
 impl Server {
-    fn start(mut command: Command, address: SocketAddr, folder: tempfile::TempDir, ready: &str) -> Self {
+    fn start(
+        mut command: Command,
+        address: SocketAddr,
+        folder: tempfile::TempDir,
+        ready: &str,
+    ) -> Self {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -86,7 +91,10 @@ impl Server {
         };
         let began = Instant::now();
         while server.get(ready).is_none() {
-            assert!(began.elapsed() < Duration::from_secs(60), "it does not start");
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "it does not start"
+            );
             thread::sleep(Duration::from_millis(50));
         }
         server
@@ -133,10 +141,29 @@ fn prometheus(test: &str, scraped: Option<SocketAddr>) -> Option<Server> {
     let mut command = Command::new(program);
     command
         .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            folder.path().join("data").display()
+        ))
         .arg(format!("--web.listen-address={address}"))
-        .args(["--web.enable-remote-write-receiver", "--enable-feature=native-histograms", "--log.level=error"]);
-    Some(Server::start(command, address, folder, "/-/ready"))
+        .args([
+            "--web.enable-remote-write-receiver",
+            "--enable-feature=native-histograms",
+            "--log.level=error",
+        ]);
+    let server = Server::start(command, address, folder, "/-/ready");
+    // It looks for what there is to scrape some seconds after it is ready.
+    let began = Instant::now();
+    while scraped.is_some()
+        && server.json("/api/v1/targets")["data"]["activeTargets"][0]["health"] != "down"
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "it does not scrape"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    Some(server)
 }
 
 /// What a query comes to, one number.
@@ -170,16 +197,28 @@ fn holds(server: &Server, query: &str, wanted: f64) {
 /// Everything that Prometheus was told in one form, against the summary.
 fn judge(server: &Server, run: &Run, form: &str, is_native: bool) {
     let of = |name: &str| format!("{name}{{form=\"{form}\"}}");
-    holds(server, &format!("sum({})", of("loadr_http_reqs_total")), run.count("http_reqs") as f64);
-    holds(server, &format!("sum({})", of("loadr_http_req_failed_trues_total")), run.failed() as f64);
+    holds(
+        server,
+        &format!("sum({})", of("loadr_http_reqs_total")),
+        run.count("http_reqs") as f64,
+    );
+    holds(
+        server,
+        &format!("sum({})", of("loadr_http_req_failed_trues_total")),
+        run.failed() as f64,
+    );
     holds(
         server,
         &format!("sum({})", of("loadr_data_sent_bytes_total")),
         run.metric("data_sent", "count"),
     );
-    let status = format!("sum(loadr_http_reqs_total{{form=\"{form}\",status=\"404\",tag_le!=\"z\"}})");
+    let status =
+        format!("sum(loadr_http_reqs_total{{form=\"{form}\",status=\"404\",tag_le!=\"z\"}})");
     holds(server, &status, run.requests_with("status", "404") as f64);
-    let hostile = HOSTILE.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let hostile = HOSTILE
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
     let hostile = format!(
         "sum(loadr_http_reqs_total{{form=\"{form}\",name=\"{hostile}\",tag_le=\"z\",a_b=\"\\\\\"}})"
     );
@@ -194,23 +233,47 @@ fn judge(server: &Server, run: &Run, form: &str, is_native: bool) {
         holds(server, &format!("histogram_count(sum({duration}))"), count);
         holds(server, &format!("histogram_sum(sum({duration}))"), sum);
         let found = ask(server, &format!("histogram_quantile(0.5, sum({duration}))")).unwrap();
-        assert!((found / median - 1.0).abs() < 0.04, "median {found}, and not {median}");
+        assert!(
+            (found / median - 1.0).abs() < 0.04,
+            "median {found}, and not {median}"
+        );
     } else {
-        holds(server, &format!("sum({})", of("loadr_http_req_duration_seconds_count")), count);
-        holds(server, &format!("sum({})", of("loadr_http_req_duration_seconds_sum")), sum);
-        let all = format!("sum(loadr_http_req_duration_seconds_bucket{{form=\"{form}\",le=\"+Inf\"}})");
+        holds(
+            server,
+            &format!("sum({})", of("loadr_http_req_duration_seconds_count")),
+            count,
+        );
+        holds(
+            server,
+            &format!("sum({})", of("loadr_http_req_duration_seconds_sum")),
+            sum,
+        );
+        let all =
+            format!("sum(loadr_http_req_duration_seconds_bucket{{form=\"{form}\",le=\"+Inf\"}})");
         holds(server, &all, count);
         let buckets = of("loadr_http_req_duration_seconds_bucket");
-        let found = ask(server, &format!("histogram_quantile(0.5, sum by (le) ({buckets}))")).unwrap();
-        assert!((median / 3.0..median * 3.0).contains(&found), "median {found}, and not {median}");
+        let found = ask(
+            server,
+            &format!("histogram_quantile(0.5, sum by (le) ({buckets}))"),
+        )
+        .unwrap();
+        assert!(
+            (median / 3.0..median * 3.0).contains(&found),
+            "median {found}, and not {median}"
+        );
     }
 }
 
 #[test]
 fn prometheus_takes_remote_writes() {
-    let Some(server) = prometheus("prometheus_takes_remote_writes", None) else { return };
+    let Some(server) = prometheus("prometheus_takes_remote_writes", None) else {
+        return;
+    };
     for form in ["classic", "native"] {
-        let output = format!("{{ type: prometheus, url: 'http://{}', histograms: {form} }}", server.address);
+        let output = format!(
+            "{{ type: prometheus, url: 'http://{}', histograms: {form} }}",
+            server.address
+        );
         let run = run(form, &output);
         judge(&server, &run, form, form == "native");
     }
@@ -220,31 +283,57 @@ fn prometheus_takes_remote_writes() {
 fn prometheus_scrapes_during_and_after_the_run() {
     for form in ["classic", "native"] {
         let listen = free();
-        let Some(server) = prometheus("prometheus_scrapes_during_and_after_the_run", Some(listen)) else {
+        let Some(server) = prometheus("prometheus_scrapes_during_and_after_the_run", Some(listen))
+        else {
             return;
         };
-        let output = format!(
-            "{{ type: prometheus, listen: '{listen}', histograms: {form}, linger: 60s }}"
-        );
+        let output =
+            format!("{{ type: prometheus, listen: '{listen}', histograms: {form}, linger: 60s }}");
         let run = run(form, &output);
-        // The series end with the endpoint: what there was is asked for.
-        let (name, query) = ("loadr_http_reqs_total", format!("{{form=\"{form}\"}}[5m]"));
-        let last = format!("sum(last_over_time({name}{query}))");
-        holds(&server, &last, run.count("http_reqs") as f64);
+        // The series end with the endpoint: what there was last is asked for.
+        let of = |name: &str| format!("{name}{{form=\"{form}\"}}");
+        let requests = format!("sum({})", of("loadr_http_reqs_total"));
+        last_is(&server, &run, &requests, run.count("http_reqs") as f64);
         let count = run.metric("http_req_duration", "count");
         let seconds = "loadr_http_req_duration_seconds";
-        if form == "native" {
-            let last = format!("histogram_count(sum(last_over_time({seconds}{query})))");
-            holds(&server, &last, count);
-        } else {
-            holds(&server, &format!("sum(last_over_time({seconds}_count{query}))"), count);
+        let query = match form {
+            "native" => format!("histogram_count(sum({}))", of(seconds)),
+            _ => format!("sum({})", of(&format!("{seconds}_count"))),
+        };
+        last_is(&server, &run, &query, count);
+    }
+}
+
+/// Asks until the last answer of the time around the run's end is the wanted one.
+fn last_is(server: &Server, run: &Run, query: &str, wanted: f64) {
+    let ended = run.summary["ended_ms"].as_f64().unwrap() / 1e3;
+    let path = format!(
+        "/api/v1/query_range?query={}&start={}&end={}&step=0.1",
+        encoded(query),
+        ended - 2.0,
+        ended + 60.0
+    );
+    let began = Instant::now();
+    loop {
+        let answer = server.json(&path);
+        let values = answer["data"]["result"][0]["values"].as_array();
+        let found = values.and_then(|values| values.last()?[1].as_str()?.parse::<f64>().ok());
+        if found == Some(wanted) {
+            return;
         }
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{query}: {found:?} and not {wanted}"
+        );
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
 #[test]
 fn influxdb_takes_every_second() {
-    let Some(program) = installed("influxdb_takes_every_second", "influxd") else { return };
+    let Some(program) = installed("influxdb_takes_every_second", "influxd") else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let (address, other) = (free(), free());
     let at = folder.path().display();
@@ -258,34 +347,53 @@ fn influxdb_takes_every_second() {
     let server = Server::start(command, address, folder, "/ping");
     // Once with the database as a key, once in the path as k6 has it.
     for (database, output) in [
-        ("one", format!("{{ type: influxdb, url: 'http://{address}', database: one }}")),
-        ("two", format!("{{ type: influxdb, url: 'http://{address}/two' }}")),
+        (
+            "one",
+            format!("{{ type: influxdb, url: 'http://{address}', database: one }}"),
+        ),
+        (
+            "two",
+            format!("{{ type: influxdb, url: 'http://{address}/two' }}"),
+        ),
     ] {
         let run = run(database, &output);
         let ask = |query: &str| {
             let path = format!("/query?db={database}&q={}", encoded(query));
             let answer = server.json(&path);
             let value = &answer["results"][0]["series"][0]["values"][0][1];
-            value.as_f64().unwrap_or_else(|| panic!("{query}: {answer}"))
+            value
+                .as_f64()
+                .unwrap_or_else(|| panic!("{query}: {answer}"))
         };
-        assert_eq!(ask("SELECT sum(value) FROM http_reqs"), run.count("http_reqs") as f64);
+        assert_eq!(
+            ask("SELECT sum(value) FROM http_reqs"),
+            run.count("http_reqs") as f64
+        );
         assert_eq!(
             ask("SELECT sum(value) FROM http_reqs WHERE status = '404'"),
             run.requests_with("status", "404") as f64
         );
-        assert_eq!(ask("SELECT sum(trues) FROM http_req_failed"), run.failed() as f64);
+        assert_eq!(
+            ask("SELECT sum(trues) FROM http_req_failed"),
+            run.failed() as f64
+        );
         let (count, sum) = (
             ask("SELECT sum(count) FROM http_req_duration"),
             ask("SELECT sum(sum) FROM http_req_duration"),
         );
         assert_eq!(count, run.metric("http_req_duration", "count"));
         assert!(close(sum, run.metric("http_req_duration", "sum")), "{sum}");
-        assert_eq!(ask("SELECT max(max) FROM http_req_duration"), run.metric("http_req_duration", "max"));
+        assert_eq!(
+            ask("SELECT max(max) FROM http_req_duration"),
+            run.metric("http_req_duration", "max")
+        );
         let tags = server.json(&format!(
             "/query?db={database}&q={}",
             encoded("SHOW TAG VALUES FROM http_reqs WITH KEY = \"name\"")
         ));
-        let names = tags["results"][0]["series"][0]["values"].as_array().unwrap();
+        let names = tags["results"][0]["series"][0]["values"]
+            .as_array()
+            .unwrap();
         assert_eq!(names.len(), 2, "{names:?}");
     }
 }
@@ -320,7 +428,10 @@ fn otlp_is_what_the_protocols_own_reader_reads() {
             });
         }
     });
-    let run = run("otlp", &format!("{{ type: otlp, url: 'http://{address}' }}"));
+    let run = run(
+        "otlp",
+        &format!("{{ type: otlp, url: 'http://{address}' }}"),
+    );
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
     for (i, body) in bodies.lock().unwrap().iter().enumerate() {
@@ -334,20 +445,35 @@ fn otlp_is_what_the_protocols_own_reader_reads() {
         .args(files)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let read: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let number = |name: &str| read[name].as_f64().unwrap_or_else(|| panic!("{name}: {read}"));
+    let number = |name: &str| {
+        read[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{name}: {read}"))
+    };
     assert_eq!(number("loadr.http_reqs"), run.count("http_reqs") as f64);
     assert_eq!(number("loadr.http_req_failed.trues"), run.failed() as f64);
     assert_eq!(number("loadr.data_sent"), run.metric("data_sent", "count"));
     assert_eq!(number("loadr.vus_max"), 4.0);
-    assert_eq!(number("loadr.http_req_duration.count"), run.metric("http_req_duration", "count"));
+    assert_eq!(
+        number("loadr.http_req_duration.count"),
+        run.metric("http_req_duration", "count")
+    );
     assert!(close(
         number("loadr.http_req_duration.sum"),
         run.metric("http_req_duration", "sum") / 1e3
     ));
     let median = run.metric("http_req_duration", "med") / 1e3;
-    assert!((number("p50") / median - 1.0).abs() < 0.03, "{} and not {median}", number("p50"));
+    assert!(
+        (number("p50") / median - 1.0).abs() < 0.03,
+        "{} and not {median}",
+        number("p50")
+    );
     let names = read["names"].as_array().unwrap();
     assert!(names.contains(&HOSTILE.into()), "{names:?}");
 }
@@ -361,8 +487,13 @@ fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
         head.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&head).to_lowercase();
-    assert!(head.starts_with("post /v1/metrics ") && head.contains("content-type: application/x-protobuf"));
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    assert!(
+        head.starts_with("post /v1/metrics ")
+            && head.contains("content-type: application/x-protobuf")
+    );
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))?;
     let mut body = vec![0; length.trim().parse().ok()?];
     stream.read_exact(&mut body).ok()?;
     Some(body)

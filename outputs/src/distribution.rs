@@ -65,8 +65,7 @@ impl Distribution {
             exponential: Vec::new(),
             fixed: [0; BOUNDS_NS.len() + 1],
         };
-        let ranks = PERCENTS
-            .map(|percent| ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count.max(1)));
+        let ranks = PERCENTS.map(|percent| Trend::rank(percent, count));
         let (mut seen, mut next_rank, mut bound) = (0, 0, 0);
         trend.for_each_bucket(|low_ns, high_ns, n| {
             seen += n;
@@ -261,13 +260,19 @@ mod tests {
         for secs in [1e-6, 0.001, 0.25, 1.0, 2.0, 3.7, 3600.0] {
             let index = f64::from(exponential_index(secs));
             let (low, high) = ((index / width).exp2(), ((index + 1.0) / width).exp2());
-            assert!(low < secs && secs <= high * (1.0 + 1e-12), "{secs}: {low} to {high}");
+            assert!(
+                low < secs && secs <= high * (1.0 + 1e-12),
+                "{secs}: {low} to {high}"
+            );
         }
     }
 
     #[test]
     fn an_empty_trend_is_all_zeros() {
         let made = Distribution::of(&Trend::new());
-        assert_eq!((made.count, made.percentiles_ms, made.mean_ms()), (0, [0.0; 5], 0.0));
+        assert_eq!(
+            (made.count, made.percentiles_ms, made.mean_ms()),
+            (0, [0.0; 5], 0.0)
+        );
     }
 }

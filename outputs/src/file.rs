@@ -227,8 +227,21 @@ pub(crate) struct CsvFile {
 }
 
 const COLUMNS: [&str; 15] = [
-    "time_ms", "elapsed_secs", "metric", "value", "count", "trues", "sum", "avg", "min", "max", "med",
-    "p90", "p95", "p99", "p999",
+    "time_ms",
+    "elapsed_secs",
+    "metric",
+    "value",
+    "count",
+    "trues",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "med",
+    "p90",
+    "p95",
+    "p99",
+    "p999",
 ];
 const TAG_COLUMNS: [&str; 9] = [
     "scenario",
@@ -311,7 +324,10 @@ fn write_row(
     for tag in TAG_COLUMNS {
         writer.write_field(inert(key.tag(tag).unwrap_or_default()))?;
     }
-    let extra = key.tags.iter().filter(|(k, _)| !TAG_COLUMNS.contains(&k.as_str()));
+    let extra = key
+        .tags
+        .iter()
+        .filter(|(k, _)| !TAG_COLUMNS.contains(&k.as_str()));
     let extra: Vec<String> = extra.map(|(k, v)| format!("{k}={v}")).collect();
     writer.write_field(inert(&extra.join("&")))?;
     writer.write_record(None::<&[u8]>)
@@ -377,7 +393,10 @@ mod tests {
         let mut file = CsvFile::open(&path).unwrap();
         let reqs = key(0, "http_reqs", &[("name", HOSTILE), ("team", "x")]);
         let duration = key(1, "http_req_duration", &[]);
-        let one = second(5, &[(&reqs, Value::Counter(3)), (&duration, trend(&[1_000_000]))]);
+        let one = second(
+            5,
+            &[(&reqs, Value::Counter(3)), (&duration, trend(&[1_000_000]))],
+        );
         file.deliver(&[Arc::new(one)], &Tally::default());
         let mut reader = csv::Reader::from_path(&path).unwrap();
         let header = reader.headers().unwrap().clone();
@@ -387,8 +406,14 @@ mod tests {
             rows[row][header.iter().position(|h| h == name).unwrap()].to_owned()
         };
         assert_eq!(of(0, "name"), format!("'{HOSTILE}"));
-        assert_eq!((of(0, "value"), of(0, "extra_tags")), ("3".into(), "team=x".into()));
-        assert_eq!((of(1, "count"), of(1, "sum"), of(1, "p99")), ("1".into(), "1".into(), "1".into()));
+        assert_eq!(
+            (of(0, "value"), of(0, "extra_tags")),
+            ("3".into(), "team=x".into())
+        );
+        assert_eq!(
+            (of(1, "count"), of(1, "sum"), of(1, "p99")),
+            ("1".into(), "1".into(), "1".into())
+        );
     }
 
     #[test]
@@ -396,7 +421,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing/a.json");
         let error = JsonFile::open(&path).err().unwrap();
-        assert!(error.contains("missing/a.json") && error.contains("No such file"), "{error}");
+        assert!(
+            error.contains("missing/a.json") && error.contains("No such file"),
+            "{error}"
+        );
         assert!(CsvFile::open(Path::new("/dev/full")).is_err());
     }
 
@@ -410,6 +438,9 @@ mod tests {
         let (failures, error) = tally.failures();
         assert_eq!(failures, 1);
         assert!(error.unwrap().contains("No space left"));
-        assert_eq!(tally.delivered.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(
+            tally.delivered.load(std::sync::atomic::Ordering::Relaxed),
+            0
+        );
     }
 }

@@ -69,7 +69,9 @@ impl Client {
         Ok(Self {
             agent: config.build().new_agent(),
             url: text(&receiver.url),
-            headers: headers.map(|(name, value)| (name.clone(), text(value))).collect(),
+            headers: headers
+                .map(|(name, value)| (name.clone(), text(value)))
+                .collect(),
             timeout: receiver.timeout,
         })
     }

@@ -159,11 +159,21 @@ mod tests {
     fn lines_are_those_of_the_protocol() {
         let tags = [("name", "a b,c=d"), ("scenario", "s"), ("time", "x")];
         let mut out = String::new();
-        line(&mut out, &key(0, "http_reqs", &tags), &Value::Counter(3), 1_700_000_000_123);
+        line(
+            &mut out,
+            &key(0, "http_reqs", &tags),
+            &Value::Counter(3),
+            1_700_000_000_123,
+        );
         let rate = Value::Rate { trues: 1, count: 4 };
         line(&mut out, &key(1, "checks", &[]), &rate, 5);
         line(&mut out, &key(2, "vus", &[]), &Value::Gauge(2.5), 5);
-        line(&mut out, &key(3, "http_req_duration", &[]), &trend(&[1_000_000, 3_000_000]), 5);
+        line(
+            &mut out,
+            &key(3, "http_req_duration", &[]),
+            &trend(&[1_000_000, 3_000_000]),
+            5,
+        );
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(
             lines[..3],
@@ -179,8 +189,20 @@ mod tests {
     #[test]
     fn hostile_tags_stay_in_their_place() {
         let mut out = String::new();
-        for text in ["a\nb value=1 5", r"end\", r"a\,b", r"a\\ b", "", "\u{1b}[2J"] {
-            line(&mut out, &key(0, "m", &[("k", text), ("z", "1")]), &Value::Counter(1), 5);
+        for text in [
+            "a\nb value=1 5",
+            r"end\",
+            r"a\,b",
+            r"a\\ b",
+            "",
+            "\u{1b}[2J",
+        ] {
+            line(
+                &mut out,
+                &key(0, "m", &[("k", text), ("z", "1")]),
+                &Value::Counter(1),
+                5,
+            );
         }
         assert_eq!(
             out.lines().collect::<Vec<_>>(),

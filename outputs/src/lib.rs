@@ -61,10 +61,10 @@ impl Outputs {
                     Ok(worker) => made.workers.push(worker),
                     Err(error) => problems.push(diagnostic(
                         output,
-                        format!("cannot start a thread for it: {error}"),
+                        &format!("cannot start a thread for it: {error}"),
                     )),
                 },
-                Err(message) => problems.push(diagnostic(output, message)),
+                Err(message) => problems.push(diagnostic(output, &message)),
             }
         }
         for diagnostic in problems.iter_mut().chain(&mut made.warnings) {
@@ -81,7 +81,7 @@ impl Outputs {
         let mut reach = |receiver| {
             if let Err(message) = http::reach(receiver) {
                 let message = format!("{message}: it is tried again each second of the run");
-                self.warnings.push(diagnostic(output, message));
+                self.warnings.push(diagnostic(output, &message));
             }
         };
         Ok(match &output.to {
@@ -189,7 +189,7 @@ impl Outputs {
     }
 }
 
-fn diagnostic(output: &Output, message: String) -> Diagnostic {
+fn diagnostic(output: &Output, message: &str) -> Diagnostic {
     Diagnostic {
         path: output.location.path.clone(),
         line: output.location.line,

@@ -105,7 +105,10 @@ mod tests {
         assert_eq!(message.bytes(), [0x1a, 0x03, 0x08, 0x96, 0x01]);
         let mut message = Message::new();
         message.uints(6, [3, 270, 86942]);
-        assert_eq!(message.bytes(), [0x32, 0x06, 0x03, 0x8e, 0x02, 0x9e, 0xa7, 0x05]);
+        assert_eq!(
+            message.bytes(),
+            [0x32, 0x06, 0x03, 0x8e, 0x02, 0x9e, 0xa7, 0x05]
+        );
         let mut message = Message::new();
         message.double(1, 1.0);
         assert_eq!(message.bytes(), [0x09, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);

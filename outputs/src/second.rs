@@ -49,10 +49,13 @@ pub(crate) enum Value {
     Trend(Box<Distribution>),
 }
 
+/// A metric and tags.
+type Named = (&'static str, Vec<(String, String)>);
+
 /// Makes seconds of moments.
 #[derive(Debug, Default)]
 pub(crate) struct Seconds {
-    keys: HashMap<(&'static str, Vec<(String, String)>), Arc<Key>>,
+    keys: HashMap<Named, Arc<Key>>,
     /// When the run began, in milliseconds since 1970: from then on the run's own clock counts.
     started_ms: Option<u64>,
     last_ms: u64,
@@ -119,7 +122,7 @@ impl Seconds {
         }
     }
 
-    fn add(&mut self, wanted: (&'static str, Vec<(String, String)>)) -> Arc<Key> {
+    fn add(&mut self, wanted: Named) -> Arc<Key> {
         let key = Arc::new(Key {
             id: self.keys.len(),
             metric: wanted.0,
@@ -304,13 +307,22 @@ pub(crate) mod tests {
             assert!(key.is_some());
         }
         let (one, tags) = (Trend::new(), [("name", "one more".to_owned())]);
-        assert!(seconds.key(&series("http_reqs", &tags, &[], Values::Counter(1))).is_none());
+        assert!(
+            seconds
+                .key(&series("http_reqs", &tags, &[], Values::Counter(1)))
+                .is_none()
+        );
         let mut folded = Folded::default();
         folded.add(&series("http_reqs", &tags, &[], Values::Counter(2)));
         folded.add(&series("http_reqs", &tags, &[], Values::Counter(3)));
         assert!(matches!(folded.value(), Value::Counter(5)));
         let mut folded = Folded::default();
-        folded.add(&series("http_req_duration", &tags, &[], Values::Trend(&one)));
+        folded.add(&series(
+            "http_req_duration",
+            &tags,
+            &[],
+            Values::Trend(&one),
+        ));
         assert!(matches!(folded.value(), Value::Trend(_)));
         let key = seconds.other("http_reqs");
         assert_eq!(key, seconds.other("http_reqs"));

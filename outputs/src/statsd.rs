@@ -214,7 +214,11 @@ mod tests {
 
     #[test]
     fn tags_can_be_parts_of_the_name() {
-        let reqs = key(0, "http_reqs", &[("name", "GET /a.b:1|c"), ("scenario", "s"), ("team", "x")]);
+        let reqs = key(
+            0,
+            "http_reqs",
+            &[("name", "GET /a.b:1|c"), ("scenario", "s"), ("team", "x")],
+        );
         assert_eq!(
             heard(StatsdTags::Name, &[(&reqs, Value::Counter(7))]),
             ["loadr.http_reqs.s.GET__a_b_1_c.x:7|c"]
@@ -226,7 +230,10 @@ mod tests {
         let keys: Vec<_> = (0..100)
             .map(|i| key(i, "http_req_duration", &[("name", "n")]))
             .collect();
-        let points: Vec<_> = keys.iter().map(|k| (k, trend(&[1_000_000, 3_000_000]))).collect();
+        let points: Vec<_> = keys
+            .iter()
+            .map(|k| (k, trend(&[1_000_000, 3_000_000])))
+            .collect();
         let lines = heard(StatsdTags::Dogstatsd, &points);
         assert_eq!(lines.len(), 1000);
         assert!(lines.contains(&"loadr.http_req_duration.sum:4|c|#name:n".to_owned()));
@@ -235,7 +242,10 @@ mod tests {
 
     #[test]
     fn a_port_where_nobody_listens_is_counted() {
-        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let mut output = Statsd::open(&address.to_string(), "", StatsdTags::Name).unwrap();
         let reqs = key(0, "http_reqs", &[]);
         let tally = Tally::default();

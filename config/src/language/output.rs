@@ -42,8 +42,7 @@ static OUTPUT: Union = Union {
 };
 
 const WRITES: &str = "`type: prometheus` with a `url` writes there";
-const HERE: &str =
-    "there are `json`, `csv`, `prometheus`, `otlp`, `influxdb` and `statsd`; most collectors take one of them";
+const HERE: &str = "there are `json`, `csv`, `prometheus`, `otlp`, `influxdb` and `statsd`; most collectors take one of them";
 const FILES: &str = "`--summary-export FILE` writes the results as JSON";
 
 const fn ready(name: &'static str, table: &'static Table) -> Variant {

@@ -14,27 +14,66 @@ pub(super) const ZERO_THRESHOLD: f64 = 1e-10;
 /// The text format.
 pub(super) fn text(totals: &Totals) -> String {
     let mut out = String::new();
-    for series in totals.by_metric().chunk_by(|a, b| a.key.metric == b.key.metric) {
-        let Some(first) = series.first() else { continue };
+    for series in totals
+        .by_metric()
+        .chunk_by(|a, b| a.key.metric == b.key.metric)
+    {
+        let Some(first) = series.first() else {
+            continue;
+        };
         let metric = first.key.metric;
         let base = base(metric);
         match &first.value {
             TotalValue::Counter(_) => {
-                family(&mut out, &format!("{base}_total"), "counter", series, |value| {
-                    if let TotalValue::Counter(n) = value { *n as f64 } else { 0.0 }
-                });
+                family(
+                    &mut out,
+                    &format!("{base}_total"),
+                    "counter",
+                    series,
+                    |value| {
+                        if let TotalValue::Counter(n) = value {
+                            *n as f64
+                        } else {
+                            0.0
+                        }
+                    },
+                );
             }
             TotalValue::Rate { .. } => {
-                family(&mut out, &format!("{base}_trues_total"), "counter", series, |value| {
-                    if let TotalValue::Rate { trues, .. } = value { *trues as f64 } else { 0.0 }
-                });
-                family(&mut out, &format!("{base}_samples_total"), "counter", series, |value| {
-                    if let TotalValue::Rate { count, .. } = value { *count as f64 } else { 0.0 }
-                });
+                family(
+                    &mut out,
+                    &format!("{base}_trues_total"),
+                    "counter",
+                    series,
+                    |value| {
+                        if let TotalValue::Rate { trues, .. } = value {
+                            *trues as f64
+                        } else {
+                            0.0
+                        }
+                    },
+                );
+                family(
+                    &mut out,
+                    &format!("{base}_samples_total"),
+                    "counter",
+                    series,
+                    |value| {
+                        if let TotalValue::Rate { count, .. } = value {
+                            *count as f64
+                        } else {
+                            0.0
+                        }
+                    },
+                );
             }
             TotalValue::Gauge(_) => {
                 family(&mut out, &base, "gauge", series, |value| {
-                    if let TotalValue::Gauge(x) = value { *x } else { 0.0 }
+                    if let TotalValue::Gauge(x) = value {
+                        *x
+                    } else {
+                        0.0
+                    }
                 });
             }
             TotalValue::Trend(_) => {
@@ -136,57 +175,77 @@ pub(super) fn protobuf(totals: &Totals) -> Vec<u8> {
     const GAUGE: u64 = 1;
     const HISTOGRAM: u64 = 4;
     let mut out = Message::new();
-    for series in totals.by_metric().chunk_by(|a, b| a.key.metric == b.key.metric) {
-        let Some(first) = series.first() else { continue };
-        let base = base(first.key.metric);
-        let mut family = |name: &str, kind: u64, data: &dyn Fn(&TotalValue) -> Option<(u64, Message)>| {
-            let mut family = Message::new();
-            family.text(1, name);
-            family.uint(3, kind);
-            for total in series {
-                let mut metric = Message::new();
-                for (name, value) in labels(&total.key) {
-                    let mut pair = Message::new();
-                    pair.text(1, &name);
-                    pair.text(2, &inert(value));
-                    metric.message(1, &pair);
-                }
-                if let Some((field, value)) = data(&total.value) {
-                    metric.message(field, &value);
-                    family.message(4, &metric);
-                }
-            }
-            out.delimited(&family);
+    for series in totals
+        .by_metric()
+        .chunk_by(|a, b| a.key.metric == b.key.metric)
+    {
+        let Some(first) = series.first() else {
+            continue;
         };
+        let base = base(first.key.metric);
+        let mut family =
+            |name: &str, kind: u64, data: &dyn Fn(&TotalValue) -> Option<(u64, Message)>| {
+                let mut family = Message::new();
+                family.text(1, name);
+                family.uint(3, kind);
+                for total in series {
+                    let mut metric = Message::new();
+                    for (name, value) in labels(&total.key) {
+                        let mut pair = Message::new();
+                        pair.text(1, &name);
+                        pair.text(2, &inert(value));
+                        metric.message(1, &pair);
+                    }
+                    if let Some((field, value)) = data(&total.value) {
+                        metric.message(field, &value);
+                        family.message(4, &metric);
+                    }
+                }
+                out.delimited(&family);
+            };
         let number = |field: u64, x: f64| {
             let mut value = Message::new();
             value.double(1, x);
             Some((field, value))
         };
         match &first.value {
-            TotalValue::Counter(_) => family(&format!("{base}_total"), COUNTER, &|value| match value {
-                TotalValue::Counter(n) => number(3, *n as f64),
-                _ => None,
-            }),
+            TotalValue::Counter(_) => {
+                family(&format!("{base}_total"), COUNTER, &|value| match value {
+                    TotalValue::Counter(n) => number(3, *n as f64),
+                    _ => None,
+                });
+            }
             TotalValue::Rate { .. } => {
-                family(&format!("{base}_trues_total"), COUNTER, &|value| match value {
-                    TotalValue::Rate { trues, .. } => number(3, *trues as f64),
-                    _ => None,
-                });
-                family(&format!("{base}_samples_total"), COUNTER, &|value| match value {
-                    TotalValue::Rate { count, .. } => number(3, *count as f64),
-                    _ => None,
-                });
+                family(
+                    &format!("{base}_trues_total"),
+                    COUNTER,
+                    &|value| match value {
+                        TotalValue::Rate { trues, .. } => number(3, *trues as f64),
+                        _ => None,
+                    },
+                );
+                family(
+                    &format!("{base}_samples_total"),
+                    COUNTER,
+                    &|value| match value {
+                        TotalValue::Rate { count, .. } => number(3, *count as f64),
+                        _ => None,
+                    },
+                );
             }
             TotalValue::Gauge(_) => family(&base, GAUGE, &|value| match value {
                 TotalValue::Gauge(x) => number(2, *x),
                 _ => None,
             }),
             TotalValue::Trend(_) => {
-                family(&format!("{base}_seconds"), HISTOGRAM, &|value| match value {
-                    TotalValue::Trend(trend) => Some((7, native(trend))),
-                    _ => None,
-                });
+                family(
+                    &format!("{base}_seconds"),
+                    HISTOGRAM,
+                    &|value| match value {
+                        TotalValue::Trend(trend) => Some((7, native(trend))),
+                        _ => None,
+                    },
+                );
             }
         }
     }

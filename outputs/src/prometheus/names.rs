@@ -66,7 +66,15 @@ mod tests {
             .collect();
         assert_eq!(
             labels,
-            ["_=6", "a_b=1", "a_b_=2", "tag_=7", "tag_9=4", "tag___name__=5", "tag_le=3"]
+            [
+                "_=6",
+                "a_b=1",
+                "a_b_=2",
+                "tag_=7",
+                "tag_9=4",
+                "tag___name__=5",
+                "tag_le=3"
+            ]
         );
     }
 

@@ -171,7 +171,12 @@ fn exchange(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         return respond(stream, "405 Method Not Allowed", "text/plain", b"GET it\n");
     }
     if request.path.split('?').next() != Some("/metrics") {
-        return respond(stream, "404 Not Found", "text/plain", b"metrics are at /metrics\n");
+        return respond(
+            stream,
+            "404 Not Found",
+            "text/plain",
+            b"metrics are at /metrics\n",
+        );
     }
     // Before the totals are read: what is read after it is final if this is.
     let is_final = shared.is_final.load(Ordering::Acquire);
@@ -189,7 +194,11 @@ fn exchange(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             )
         }
     };
-    let body = if request.method == "HEAD" { Vec::new() } else { body };
+    let body = if request.method == "HEAD" {
+        Vec::new()
+    } else {
+        body
+    };
     respond(stream, "200 OK", kind, &body)?;
     shared.was_scraped.store(true, Ordering::Release);
     if is_final {
@@ -261,7 +270,10 @@ mod tests {
             Page::open("127.0.0.1:0", Histograms::Native, Duration::from_secs(1)).unwrap();
         let reqs = key(0, "http_reqs", &[]);
         let tally = Tally::default();
-        scraped.deliver(&[Arc::new(second(5, &[(&reqs, Value::Counter(3))]))], &tally);
+        scraped.deliver(
+            &[Arc::new(second(5, &[(&reqs, Value::Counter(3))]))],
+            &tally,
+        );
         let at = page.address();
         for (request, status) in [
             ("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", "200 OK"),
@@ -270,13 +282,19 @@ mod tests {
             ("\0\r\n\r\n", "400"),
         ] {
             let answer = ask(at, request);
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{request}: {answer}"
+            );
         }
         let endless = format!("GET /metrics HTTP/1.1\r\nA: {}", "x".repeat(20_000));
         assert!(ask(at, &endless).contains("431"));
         let accept = "Accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n";
         let answer = ask(at, &format!("GET /metrics HTTP/1.1\r\n{accept}\r\n"));
-        assert!(answer.contains("content-type: application/vnd.google.protobuf"), "{answer}");
+        assert!(
+            answer.contains("content-type: application/vnd.google.protobuf"),
+            "{answer}"
+        );
         assert!(!page.is_awaited(), "the run is not over");
         scraped.finish(&tally);
         assert!(page.is_awaited());
@@ -295,6 +313,9 @@ mod tests {
         let error = Page::open(&address, Histograms::Classic, Duration::ZERO)
             .err()
             .unwrap();
-        assert!(error.contains(&address) && error.contains("in use"), "{error}");
+        assert!(
+            error.contains(&address) && error.contains("in use"),
+            "{error}"
+        );
     }
 }

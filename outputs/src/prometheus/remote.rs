@@ -115,7 +115,12 @@ impl Batch {
             TotalValue::Trend(trend) => {
                 let name = format!("{base}_seconds");
                 for (bound, within) in classic(trend) {
-                    self.sample(&format!("{name}_bucket"), total, Some(&bound), within as f64);
+                    self.sample(
+                        &format!("{name}_bucket"),
+                        total,
+                        Some(&bound),
+                        within as f64,
+                    );
                 }
                 self.sample(&format!("{name}_sum"), total, None, trend.sum_secs());
                 self.sample(&format!("{name}_count"), total, None, trend.count as f64);
