@@ -30,7 +30,7 @@ mod tls;
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
-pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
+pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{ErrorSummary, OutputSummary, Summary, summary_text};

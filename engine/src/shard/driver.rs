@@ -211,6 +211,9 @@ impl Driver {
                 ring.reaped_ns()
             };
             had_events = events;
+            if let Some(samples) = &mut shard.record.borrow_mut().samples {
+                samples.now_ns = reaped_ns;
+            }
             shard.tasks.borrow_mut().fire(reaped_ns, |late_ns| {
                 shard.record.borrow_mut().lag.record(late_ns);
             });
