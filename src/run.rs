@@ -102,7 +102,6 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     watch.end_screen();
     let rest = outcome.as_ref().ok().and_then(Outcome::rest);
     let fed = outputs.finish(rest.as_ref());
-    drop(rest);
     let outcome = outcome.map_err(|error| match error {
         RunError::Plan(diagnostics) => located(diagnostics),
         RunError::Machine(error) => error,

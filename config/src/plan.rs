@@ -159,21 +159,25 @@ pub(crate) enum OutputTo {
         url: Text,
         receiver: Receiver,
     },
-    InfluxDb {
-        url: Text,
-        database: Option<Text>,
-        username: Option<Text>,
-        password: Option<Text>,
-        org: Option<Text>,
-        bucket: Option<Text>,
-        token: Option<Text>,
-        receiver: Receiver,
-    },
+    InfluxDb(Box<InfluxDb>),
     Statsd {
         address: Text,
         prefix: Option<Text>,
         by_name: bool,
     },
+}
+
+/// An InfluxDB of version 1, or from version 2 on.
+#[derive(Debug)]
+pub(crate) struct InfluxDb {
+    pub(crate) url: Text,
+    pub(crate) database: Option<Text>,
+    pub(crate) username: Option<Text>,
+    pub(crate) password: Option<Text>,
+    pub(crate) org: Option<Text>,
+    pub(crate) bucket: Option<Text>,
+    pub(crate) token: Option<Text>,
+    pub(crate) receiver: Receiver,
 }
 
 /// What every output has that delivers over HTTP.

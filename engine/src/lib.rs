@@ -33,7 +33,7 @@ pub use addresses::{Resolve, SystemResolver};
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
-pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
+pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{ErrorSummary, OutputSummary, Summary, TextStyle, figures, summary_text};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use loadr_config::{CheckId, PluginId, Program, RequestId, ScenarioId, Secrets};
 
+use super::samples::Samples;
 use super::trend::Trend;
 use crate::error_kind::ErrorKind;
 
@@ -162,6 +163,8 @@ pub(crate) struct Record {
     /// By kind, in the order in which they were first seen.
     pub(crate) errors: Vec<(ErrorKind, ErrorRecord)>,
     pub(crate) lag: Trend,
+    /// Every request by itself, where an output wants them. Not added up: see the aggregator.
+    pub(crate) samples: Option<Box<Samples>>,
     /// What is taken out of every text before it is kept: a target may send back what it was sent.
     secrets: Arc<Secrets>,
 }
@@ -180,6 +183,7 @@ impl Record {
             scenarios: vec![ScenarioRecord::default(); program.scenarios.len()],
             errors: Vec::new(),
             lag: Trend::new(),
+            samples: Samples::wanted(program),
             secrets: Arc::clone(&program.secrets),
         }
     }
@@ -187,6 +191,9 @@ impl Record {
     /// Counts a finished request.
     #[inline]
     pub(crate) fn request(&mut self, step: RequestId, sample: &Sample) {
+        if let Some(samples) = &mut self.samples {
+            samples.push(step, sample);
+        }
         let outcome = Outcome {
             status: sample.status,
             error: sample.error,
@@ -378,6 +385,9 @@ impl Record {
         }
         self.errors.clear();
         self.lag.clear();
+        if let Some(samples) = &mut self.samples {
+            samples.clear();
+        }
     }
 
     /// Requests finished.

@@ -168,6 +168,14 @@ impl Trend {
         }
     }
 
+    /// Which of so many values in ascending order, from 1, is the one that `percent` (0 to 100) of them do not exceed.
+    #[must_use]
+    pub fn rank(percent: f64, count: u64) -> u64 {
+        // Rounding must not make 7 % of 100 the eighth.
+        let exact = percent * count as f64 / 100.0 * (1.0 - 1e-13);
+        (exact.ceil() as u64).clamp(1, count.max(1))
+    }
+
     /// The value in milliseconds that `percent` (0 to 100) of all values do not exceed, to three significant digits and
     /// never outside minimum and maximum; 0 when empty.
     #[must_use]
@@ -176,7 +184,7 @@ impl Trend {
         if count == 0 {
             return 0.0;
         }
-        let rank = ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count);
+        let rank = Self::rank(percent, count);
         if rank <= self.zeros {
             return 0.0;
         }

@@ -246,6 +246,9 @@ impl Driver {
                 }
                 ring.reaped_ns()
             };
+            if let Some(samples) = &mut shard.record.borrow_mut().samples {
+                samples.now_ns = reaped_ns;
+            }
             shard.tasks.borrow_mut().fire(reaped_ns, |late_ns| {
                 shard.record.borrow_mut().lag.record(late_ns);
             });
