@@ -30,7 +30,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .as_ref()
         .map(|target| format!("http://{}", target.address()));
     let source = Source::of(args)?;
-    let compiled = source.compile(args, options(args.env.as_deref(), base_url))?;
+    let options = Options {
+        pipeline: args.wire.pipeline,
+        max_body_bytes: args.wire.max_body,
+        max_headers: args.wire.max_headers,
+        ..options(args.env.as_deref(), base_url)
+    };
+    let compiled = source.compile(args, options)?;
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));
@@ -65,6 +71,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         cores,
         seed: args.seed.unwrap_or_else(seed),
         is_strict: args.strict,
+        shows_http: args.http_debug,
     };
     let mut line = ProgressLine::new(args.quiet);
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {

@@ -93,6 +93,12 @@ pub struct Options {
     pub tags: Vec<String>,
     /// Scenarios that have one of these do not run.
     pub exclude_tags: Vec<String>,
+    /// Replaces `engine.pipeline`.
+    pub pipeline: Option<u32>,
+    /// Replaces `engine.max_body`.
+    pub max_body_bytes: Option<u64>,
+    /// Replaces `engine.max_headers`.
+    pub max_headers: Option<u32>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,
 }

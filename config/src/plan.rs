@@ -31,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) headers: Vec<Pair>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) http: Http,
+    pub(crate) engine: Engine,
     pub(crate) tags: Vec<Pair>,
     /// After every request of a scenario that has none of its own.
     pub(crate) think_time: Option<Think>,
@@ -65,6 +66,15 @@ pub(crate) struct Tls {
     pub(crate) server_name: Option<Text>,
     pub(crate) min_version: Option<TlsVersion>,
     pub(crate) max_version: Option<TlsVersion>,
+}
+
+/// `engine`.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    /// With where it is said.
+    pub(crate) pipeline: Option<(u32, At)>,
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) headers_max: Option<u32>,
 }
 
 #[derive(Debug)]

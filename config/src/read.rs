@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::plan::{Engine, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
 use crate::program::{InstancePer, TlsVersion};
 use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
@@ -31,6 +31,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         headers: Vec::new(),
         timeout: None,
         http: Http::default(),
+        engine: Engine::default(),
         tags: Vec::new(),
         think_time: None,
         variables: Vec::new(),
@@ -61,6 +62,7 @@ pub(crate) fn read(document: &Node) -> Plan {
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
+    root.table("engine", |engine| plan.engine = read_engine(&engine));
     root.entries("variables", |entry, path| {
         let value = entry.value.clone();
         plan.variables.push(Variable {
@@ -79,6 +81,15 @@ pub(crate) fn read(document: &Node) -> Plan {
     });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan
+}
+
+fn read_engine(reader: &Reader<'_>) -> Engine {
+    let count = |name| reader.count(name).and_then(|n| u32::try_from(n).ok());
+    Engine {
+        pipeline: count("pipeline").zip(reader.at("pipeline")),
+        body_bytes_max: reader.size("max_body"),
+        headers_max: count("max_headers"),
+    }
 }
 
 fn read_tls(reader: &Reader<'_>) -> Tls {

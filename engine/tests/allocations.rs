@@ -71,6 +71,7 @@ fn run(base_url: &str, flow: &str, executor: &str) -> (f64, f64) {
             cores,
             seed: 1,
             is_strict: false,
+        shows_http: false,
         },
         &control,
         |_| (),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::data::{A_SECRET, A_SOURCE};
+use super::engine::ENGINE;
 use super::scenario::{SCENARIO, THINK_TIME};
 use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
 use crate::units::MAX_DURATION;
@@ -81,9 +82,9 @@ const PLAN_KEYS: &[Key] = &[
         Kind::List(&A_PLUGIN),
         "The plugins that steps use",
     ),
-    not_yet(
+    key(
         "engine",
-        "`run` has flags for what the engine can be told",
+        Kind::Table(&ENGINE),
         "How the generator itself runs",
     ),
     not_yet("js", NO_SCRIPT, "A script"),

@@ -10,6 +10,6 @@ mod response;
 
 pub(crate) use cookies::{Jar, Visit};
 pub(crate) use decode::Decoder;
-pub(crate) use head::{HEADERS_MAX, note};
+pub(crate) use head::{Expected, HEADERS_AT_HAND, note};
 pub(crate) use render::{RenderError, Values, decimal, render};
 pub(crate) use response::{Advance, Reader, Response, Wanted};

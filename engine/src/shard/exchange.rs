@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 
-use loadr_config::{OriginId, Request, RequestId};
+use loadr_config::{Limits, OriginId, Request, RequestId};
 
 use super::client::Client;
 use super::hop::{Hop, Moved};
@@ -14,12 +14,9 @@ use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
 use crate::error_kind::ErrorKind;
-use crate::http::{Advance, Jar, RenderError, Response, Wanted, note};
+use crate::http::{Advance, Expected, Jar, RenderError, Response, Wanted, note};
 use crate::instances::Instances;
 use crate::metrics::Sample;
-
-/// The most bytes of a response body that is read.
-pub(super) const BODY_BYTES_MAX: u64 = 64 << 20;
 
 /// What a request may use of its virtual user.
 #[derive(Clone, Copy)]
@@ -59,11 +56,14 @@ impl<'c> Call<'c> {
         }
     }
 
-    fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self, limits: &Limits) -> Wanted {
         let (request, http) = (self.request, &self.request.http);
         let note = |wanted: bool, note: u8| if wanted { note } else { 0 };
         Wanted {
-            to_head_request: self.method() == "HEAD",
+            expected: Expected {
+                to_head_request: self.method() == "HEAD",
+                headers_max: limits.headers_max,
+            },
             headers: request.reads_headers,
             notes: note(http.redirects > 0, note::REDIRECT)
                 | note(http.keeps_cookies, note::COOKIE)
@@ -73,7 +73,7 @@ impl<'c> Call<'c> {
                 ),
             body: request.reads_body,
             coded_body: http.decodes && request.measures_body,
-            body_bytes_max: BODY_BYTES_MAX,
+            body_bytes_max: limits.body_bytes_max,
         }
     }
 }
@@ -139,7 +139,7 @@ impl Client {
         sample.sent_bytes += self.send(call, slot, &mut tls).await? as u64;
         sample.was_sent = true;
 
-        let wanted = call.wanted();
+        let wanted = call.wanted(&shard.program.limits);
         let mask = signal::RECEIVED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         self.reader.reset();
         let mut first_ns = 0;
@@ -173,6 +173,9 @@ impl Client {
                 if !self.reader.has_started() {
                     first_ns = end_ns;
                 }
+                if let Some(shown) = &mut self.shown {
+                    shown.received(run);
+                }
                 let run_len = run.len();
                 let duration_ns = end_ns.saturating_sub(begun_ns);
                 let judge = |response: &Response<'_>| {
@@ -201,6 +204,9 @@ impl Client {
                             Some(session) => session.consume(consumed),
                         }
                         drop(ring);
+                        if let Some(shown) = &mut self.shown {
+                            shown.answered(&shard, run_len - consumed, duration_ns);
+                        }
                         if keep_alive
                             && is_clean
                             && call.request.http.keep_alive
@@ -273,6 +279,9 @@ impl Client {
             };
             if let Ok((status, answer)) = self.reader.end(wanted, judge) {
                 sample.status = status;
+                if let Some(shown) = &mut self.shown {
+                    shown.answered(&shard, 0, duration_ns);
+                }
                 self.disconnect(call.origin);
                 return answer;
             }
@@ -292,7 +301,7 @@ impl Client {
 
 impl Shard {
     #[inline]
-    fn answer(
+    pub(super) fn answer(
         &self,
         call: Call<'_>,
         response: &Response<'_>,

@@ -14,9 +14,21 @@ use crate::error_kind::ErrorKind;
 use crate::http::RenderError;
 use crate::metrics::Sample;
 
+/// Where a request goes on that was in flight before.
+pub(super) struct Resumed {
+    pub(super) hop: Box<Hop>,
+    /// How long ago it was first begun.
+    pub(super) blocked_ns: u64,
+}
+
 impl Vu {
     /// One request step: connect if need be, send, wait, judge, count.
-    pub(super) async fn request(&mut self, id: RequestId, mut start_ns: u64) -> Next {
+    pub(super) async fn request(
+        &mut self,
+        id: RequestId,
+        mut start_ns: u64,
+        resumed: Option<Resumed>,
+    ) -> Next {
         let shard = Rc::clone(&self.shard);
         let request = &shard.program.requests[id.at()];
         let mut sample = Sample {
@@ -46,6 +58,10 @@ impl Vu {
         };
         let mut retried = false;
         let mut hop: Option<Box<Hop>> = None;
+        if let Some(resumed) = resumed {
+            sample.blocked = resumed.blocked_ns;
+            hop = Some(resumed.hop);
+        }
         let outcome = loop {
             let call = Call::new(&shard, id, hop.as_deref(), own);
             match self.client.exchange(call, start_ns, &mut sample).await {
@@ -131,7 +147,7 @@ impl Vu {
     }
 
     /// What a failed assert, or the check of a chain, asks for.
-    fn follow(&self, id: RequestId, verdict: &Verdict) -> Next {
+    pub(super) fn follow(&self, id: RequestId, verdict: &Verdict) -> Next {
         let Some(by) = verdict.by else {
             return Next::Step;
         };
@@ -154,7 +170,7 @@ impl Vu {
 }
 
 /// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &str) -> bool {
+pub(super) fn is_idempotent(method: &str) -> bool {
     matches!(
         method,
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"

@@ -26,6 +26,9 @@ impl Vu {
     /// Runs until the scenario, or the user's own work, ends. `user` is its number on this shard.
     pub(crate) async fn run(mut self, user: u32, work: Work) {
         let shard = Rc::clone(&self.shard);
+        if shard.program.scenarios[self.scenario.at()].pipeline > 1 {
+            return Box::pin(self.run_pipelined(user, work)).await;
+        }
         let flow = &shard.program.scenarios[self.scenario.at()].flow;
         let mut frames = Vec::new();
         let mut began_ns = now_ns();
@@ -58,7 +61,7 @@ impl Vu {
 
     /// Waits until the user may begin an iteration: when that is, `now_ns` or later. `None`: never again.
     #[inline]
-    async fn turn(&mut self, user: u32, work: Work, now_ns: u64) -> Option<u64> {
+    pub(super) async fn turn(&mut self, user: u32, work: Work, now_ns: u64) -> Option<u64> {
         match work {
             Work::Loop if !self.is_paced => self.is_on().then_some(now_ns),
             Work::Times(n) if !self.is_paced => {
@@ -136,7 +139,7 @@ impl Vu {
     }
 
     /// After a cancel: whether only this user's iteration was meant, and so the user stays.
-    fn may_come_back(&mut self) -> bool {
+    pub(super) fn may_come_back(&mut self) -> bool {
         let state = &self.shard.scenarios[self.scenario.at()];
         if state.phase.get() == Phase::Cancelled {
             return false;

@@ -211,6 +211,7 @@ pub fn run(plan: &str) -> Summary {
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).unwrap());
     let spec = RunSpec {
         is_strict: false,
+        shows_http: false,
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
     };

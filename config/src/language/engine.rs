@@ -1,0 +1,49 @@
+//! The table of `engine`: how the generator itself runs, and what it takes from a target.
+
+use super::{Key, Kind, Table, key, not_yet};
+
+/// The most requests in flight on one connection.
+const MAX_PIPELINE: u64 = 1024;
+/// The least and the most that `max_body` may be.
+const MIN_BODY_BYTES: u64 = 1;
+const MAX_BODY_BYTES: u64 = 16 << 30;
+/// The most that `max_headers` may be: more do not fit into the bytes that a head may have.
+const MAX_HEADERS: u64 = 16_384;
+
+pub(super) static ENGINE: Table = Table {
+    what: "`engine`",
+    groups: &[ENGINE_KEYS],
+};
+
+const ENGINE_KEYS: &[Key] = &[
+    key(
+        "pipeline",
+        Kind::Count(1, MAX_PIPELINE),
+        "Requests in flight on a connection, answered in their order; 1",
+    ),
+    key(
+        "max_body",
+        Kind::Size(MIN_BODY_BYTES, MAX_BODY_BYTES),
+        "The most bytes of a response's body that something reads, decoded; past it the request fails with `body_limit`; 64MiB",
+    ),
+    key(
+        "max_headers",
+        Kind::Count(1, MAX_HEADERS),
+        "The most header fields of a response; past it, or past 64 KiB of them, the request fails with `header_limit`; 128",
+    ),
+    not_yet(
+        "cores",
+        "`run --cores N|LIST` says which cores",
+        "How many cores, or which",
+    ),
+    not_yet(
+        "source_ips",
+        "connections begin at the address that the system chooses",
+        "Addresses to connect from",
+    ),
+    not_yet(
+        "spin",
+        "an idle core sleeps until something is due or comes",
+        "How long a core looks before it sleeps",
+    ),
+];
