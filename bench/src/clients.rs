@@ -16,6 +16,8 @@ const GRACE: Duration = Duration::from_secs(40);
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
     Loadr(PathBuf),
+    /// The same, though others have more than one request in flight.
+    Unpipelined(PathBuf),
     Wrk,
     Floor,
 }
@@ -39,7 +41,10 @@ pub(crate) struct Report {
 }
 
 /// The clients that there are here, `loadr-fast` first; for those that are not, what to do about it.
-pub(crate) fn available(loadr: Option<&Path>) -> Outcome<(Vec<Client>, Vec<String>)> {
+pub(crate) fn available(
+    loadr: Option<&Path>,
+    pipeline: u32,
+) -> Outcome<(Vec<Client>, Vec<String>)> {
     let mut clients = Vec::new();
     let mut notes = Vec::new();
     let beside = std::env::current_exe()?.with_file_name("loadr-fast");
@@ -57,7 +62,16 @@ pub(crate) fn available(loadr: Option<&Path>) -> Outcome<(Vec<Client>, Vec<Strin
     } else {
         notes.push("wrk is left out: it is not installed (Debian: `apt-get install wrk`)".into());
     }
-    clients.push(Client::Floor);
+    if pipeline > 1 {
+        if let Some(Client::Loadr(path)) = clients.first() {
+            clients.push(Client::Unpipelined(path.clone()));
+        }
+    } else {
+        clients.push(Client::Floor);
+    }
+    if clients.is_empty() {
+        return Err("there is no client to run".into());
+    }
     Ok((clients, notes))
 }
 
@@ -65,6 +79,7 @@ impl Client {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Loadr(_) => "loadr-fast",
+            Self::Unpipelined(_) => "unpipelined",
             Self::Wrk => "wrk",
             Self::Floor => "floor",
         }
@@ -73,7 +88,7 @@ impl Client {
     /// The version as the program tells it, or `None` when it cannot be run.
     pub(crate) fn version(&self) -> Option<String> {
         let (program, flag) = match self {
-            Self::Loadr(path) => (path.as_path(), "--version"),
+            Self::Loadr(path) | Self::Unpipelined(path) => (path.as_path(), "--version"),
             // wrk prints its version and then its usage, and fails.
             Self::Wrk => (Path::new("wrk"), "-v"),
             Self::Floor => return Some(env!("CARGO_PKG_VERSION").into()),
@@ -100,7 +115,14 @@ impl Client {
             Self::Wrk => {
                 let mut command = Command::new("wrk");
                 command.arg("-t1").arg(format!("-c{connections}"));
-                command.arg(format!("-d{seconds}s")).arg(url);
+                command.arg(format!("-d{seconds}s"));
+                let folder = tempfile::tempdir()?;
+                if arguments.pipeline > 1 {
+                    let script = folder.path().join("pipeline.lua");
+                    std::fs::write(&script, wrk_script(arguments.pipeline))?;
+                    command.arg("-s").arg(script);
+                }
+                command.arg(url);
                 let finished = run_pinned(command, core, limit)?;
                 let report = Report::of_wrk(&finished.stdout);
                 finished.with(report.ok_or_else(|| unreadable(self, &finished.stdout))?)
@@ -122,11 +144,15 @@ impl Client {
                     per_second: told.requests as f64 / told.seconds,
                 })
             }
-            Self::Loadr(path) => {
+            Self::Loadr(path) | Self::Unpipelined(path) => {
+                let pipeline = match self {
+                    Self::Unpipelined(_) => 1,
+                    _ => arguments.pipeline,
+                };
                 let folder = tempfile::tempdir()?;
                 let plan = folder.path().join("plan.yaml");
                 let summary = folder.path().join("summary.json");
-                std::fs::write(&plan, plan_text(&url, connections, seconds))?;
+                std::fs::write(&plan, plan_text(&url, (connections, pipeline), seconds))?;
                 let mut command = Command::new(path);
                 command.arg("run").arg(&plan).arg("--quiet");
                 command.args(["--cores", &format!("{core}-{core}")]);
@@ -161,9 +187,10 @@ fn unreadable(client: &Client, text: &str) -> String {
 }
 
 /// The plan for loadr-fast: what the others do, with the status checked.
-fn plan_text(url: &str, connections: u32, seconds: u64) -> String {
+fn plan_text(url: &str, (connections, pipeline): (u32, u32), seconds: u64) -> String {
     format!(
         "name: side by side
+engine: {{ pipeline: {pipeline} }}
 scenarios:
   compare:
     executor: constant-vus
@@ -176,6 +203,14 @@ scenarios:
           assert:
             - {{ type: status, equals: 200 }}
 "
+    )
+}
+
+/// So many requests at once for wrk, which sends the next when all of them are answered.
+fn wrk_script(pipeline: u32) -> String {
+    format!(
+        "init = function(args)\n  local all = {{}}\n  for i = 1, {pipeline} do all[i] = wrk.format() end\n  \
+         requests = table.concat(all)\nend\nrequest = function() return requests end\n"
     )
 }
 

@@ -31,14 +31,14 @@ pub(crate) struct Sample {
 
 pub(crate) fn run(arguments: &CompareArguments) -> Outcome<()> {
     check(arguments)?;
-    let (clients, notes) = available(arguments.loadr.as_deref())?;
+    let (clients, notes) = available(arguments.loadr.as_deref(), arguments.pipeline)?;
     for note in &notes {
         eprintln!("note: {note}");
     }
     let machine = Machine::here();
     let mut server = Server::start(arguments.server_core)?;
     // Uncounted: what is slow once only is slow here.
-    Client::Floor.run(server.address, SHORT_SECONDS, arguments)?;
+    clients[0].run(server.address, SHORT_SECONDS, arguments)?;
     let mut rounds = Vec::new();
     for round in 0..arguments.pairs as usize {
         let mut samples = Vec::new();

@@ -5,6 +5,7 @@ mod clients;
 mod compare;
 mod floor;
 mod machine;
+mod memory;
 mod process;
 mod report;
 mod schedule;
@@ -34,6 +35,9 @@ enum Command {
     Compare(CompareArguments),
     /// Holds loadr-fast's arrivals against a target's own log, and its latencies against a target that stalls.
     Schedule(ScheduleArguments),
+    /// What an idle virtual user with an open connection needs: resident memory of loadr-fast with many of them and with
+    /// one, while all of them think.
+    Memory(MemoryArguments),
     /// The floor: the least that an io_uring client can cost. Prints one line of JSON.
     #[command(hide = true)]
     Floor {
@@ -62,7 +66,11 @@ struct CompareArguments {
     /// How many rounds, in each of which every client runs once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pairs: u32,
-    /// Connections, one request in flight on each (for loadr-fast: virtual users).
+    /// Requests in flight on a connection. Above 1 loadr-fast is run with it and, as `unpipelined`, without; the floor is
+    /// left out.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pipeline: u32,
+    /// Connections (for loadr-fast: virtual users).
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
     /// The core that the clients are pinned to, with all their threads.
@@ -81,6 +89,25 @@ struct CompareArguments {
     /// Writes every run, with facts of the machine, to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct MemoryArguments {
+    /// How many virtual users.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=11_000))]
+    vus: u32,
+    /// The core that loadr-fast is pinned to.
+    #[arg(long, default_value_t = 0)]
+    client_core: usize,
+    /// The core that the target is pinned to.
+    #[arg(long, default_value_t = 1)]
+    server_core: usize,
+    /// Requests in flight on a connection, while it is not idle.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pipeline: u32,
     /// The loadr-fast binary; by default the one beside this program.
     #[arg(long)]
     loadr: Option<PathBuf>,
@@ -106,6 +133,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),
+        Command::Memory(arguments) => memory::run(&arguments),
         Command::Floor {
             address,
             path,

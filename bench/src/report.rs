@@ -10,10 +10,11 @@ use crate::machine::Machine;
 /// A core that is used this much had nothing left to give.
 const SATURATED_SHARE: f64 = 0.95;
 /// The pairs that are compared: the first's figure over the second's.
-const PAIRS: [(&str, &str); 3] = [
+const PAIRS: [(&str, &str); 4] = [
     ("loadr-fast", "floor"),
     ("loadr-fast", "wrk"),
     ("wrk", "floor"),
+    ("loadr-fast", "unpipelined"),
 ];
 
 #[derive(Debug, Serialize)]
@@ -31,6 +32,7 @@ struct Settings {
     seconds: u64,
     pairs: u32,
     connections: u32,
+    pipeline: u32,
     path: String,
     client_core: usize,
     server_core: usize,
@@ -93,6 +95,7 @@ impl Comparison {
             seconds: arguments.seconds,
             pairs: arguments.pairs,
             connections: arguments.connections,
+            pipeline: arguments.pipeline,
             path: arguments.path.clone(),
             client_core: arguments.client_core,
             server_core: arguments.server_core,
@@ -188,9 +191,10 @@ pub(crate) fn print(comparison: &Comparison) {
         machine.cpu, machine.cores, machine.kernel, machine.congestion_control, machine.load_before
     );
     println!(
-        "GET {} · {} connections · {} rounds of {} s · client on core {}, server on core {}",
+        "GET {} · {} connections with {} in flight · {} rounds of {} s · client on core {}, server on core {}",
         settings.path,
         settings.connections,
+        settings.pipeline,
         settings.pairs,
         settings.seconds,
         settings.client_core,
@@ -257,8 +261,9 @@ fn print_notes(comparison: &Comparison) {
         if figures.failed > 0 {
             println!("{name}: {} requests failed.", figures.failed);
         }
-        // A client that stops in mid-flight leaves up to one request per connection uncounted.
-        if figures.count_difference > u64::from(comparison.settings.connections) {
+        // A client that stops in mid-flight leaves what is in flight uncounted.
+        let settings = &comparison.settings;
+        if figures.count_difference > u64::from(settings.connections * settings.pipeline) {
             println!(
                 "{name}: it and the target differ by {} requests in a run.",
                 figures.count_difference

@@ -3,6 +3,9 @@
 mod body;
 mod cookies;
 mod decode;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod fuzz;
 mod head;
 pub(crate) mod redirect;
 mod render;

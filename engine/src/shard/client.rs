@@ -121,12 +121,12 @@ impl Client {
     /// Queues the rendered request; the number of its bytes.
     pub(super) async fn send(
         &mut self,
-        call: Call<'_>,
+        call: &Call<'_>,
         slot: Slot,
         tls: &mut Option<Box<Session>>,
     ) -> Result<usize, Broken> {
         loop {
-            match self.try_send(call, slot, tls)? {
+            match self.try_send(*call, slot, tls)? {
                 Some(len) => return Ok(len),
                 None => self.wait_for_drain(slot).await?,
             }

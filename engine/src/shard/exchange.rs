@@ -1,7 +1,7 @@
 //! One exchange: a request goes out on a connection, a response comes back.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 
 use loadr_config::{Limits, OriginId, Request, RequestId};
@@ -104,7 +104,7 @@ impl Client {
     /// Sends the request and reads its response. The sample gets what is measured on the way.
     pub(super) async fn exchange(
         &mut self,
-        call: Call<'_>,
+        call: &Call<'_>,
         start_ns: u64,
         sample: &mut Sample,
     ) -> Result<Answer, Broken> {
@@ -126,7 +126,8 @@ impl Client {
             tls = connection.and_then(|connection| connection.tls.take());
             sample.tls = Some(0);
             if tls.is_none() {
-                let made = self.handshake(origin, slot).await;
+                // In a box of its own: else each idle user would keep the room for it.
+                let made = Box::pin(self.handshake(origin, slot)).await;
                 let made_ns = now_ns();
                 sample.tls = Some(made_ns.saturating_sub(begun_ns));
                 begun_ns = made_ns;
@@ -181,7 +182,7 @@ impl Client {
                 let judge = |response: &Response<'_>| {
                     (
                         response.status,
-                        shard.answer(call, response, wanted.notes, duration_ns),
+                        shard.answer(*call, response, wanted.notes, duration_ns),
                     )
                 };
                 match self.reader.advance(run, &wanted, judge) {
@@ -244,7 +245,7 @@ impl Client {
                     end_ns,
                 );
                 drop(ring);
-                return self.ended(call, used, errno, &wanted, sample);
+                return self.ended(*call, used, errno, &wanted, sample);
             }
             if signals & signal::TIMEOUT != 0 {
                 let end_ns = ring.reaped_ns();
@@ -339,7 +340,7 @@ impl Shard {
 
     /// Waits for one of the signals of `mask`.
     #[inline]
-    pub(super) async fn wait(&self, task: TaskId, mask: u8) -> u8 {
-        poll_fn(|cx| self.tasks.borrow_mut().poll(task, mask, cx)).await
+    pub(super) fn wait(&self, task: TaskId, mask: u8) -> impl Future<Output = u8> {
+        poll_fn(move |cx| self.tasks.borrow_mut().poll(task, mask, cx))
     }
 }

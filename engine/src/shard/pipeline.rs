@@ -112,7 +112,7 @@ struct Line {
 
 impl Vu {
     /// [`Vu::run`] with requests in flight ahead of their responses.
-    pub(super) async fn run_pipelined(mut self, user: u32, work: Work) {
+    pub(super) async fn run_pipelined(mut self: Box<Self>, user: u32, work: Work) {
         let shard = Rc::clone(&self.shard);
         let scenario = &shard.program.scenarios[self.scenario.at()];
         let mut line = Line::new(scenario.pipeline as usize);

@@ -64,10 +64,10 @@ impl Vu {
         }
         let outcome = loop {
             let call = Call::new(&shard, id, hop.as_deref(), own);
-            match self.client.exchange(call, start_ns, &mut sample).await {
+            match self.client.exchange(&call, start_ns, &mut sample).await {
                 // Once, and only for what may be sent twice (RFC 9110 section 9.2.2).
                 Err(Broken::Stale) if !retried && is_idempotent(call.method()) => retried = true,
-                Ok(Answer::Redirect(moved)) => match self.client.follow(call, *moved).await {
+                Ok(Answer::Redirect(moved)) => match Box::pin(self.client.follow(call, *moved)).await {
                     Ok(next) => {
                         // Every hop is a request that was sent and answered, and is counted as one.
                         shard.record.borrow_mut().request(id, &sample);

@@ -24,13 +24,14 @@ pub(super) enum Work {
 
 impl Vu {
     /// Runs until the scenario, or the user's own work, ends. `user` is its number on this shard.
-    pub(crate) async fn run(mut self, user: u32, work: Work) {
+    pub(crate) async fn run(mut self: Box<Self>, user: u32, work: Work) {
         let shard = Rc::clone(&self.shard);
         if shard.program.scenarios[self.scenario.at()].pipeline > 1 {
             return Box::pin(self.run_pipelined(user, work)).await;
         }
         let flow = &shard.program.scenarios[self.scenario.at()].flow;
-        let mut frames = Vec::new();
+        // Most flows are flat, and every user has one.
+        let mut frames = Vec::with_capacity(1);
         let mut began_ns = now_ns();
         while let Some(start_ns) = self.turn(user, work, began_ns).await {
             began_ns = start_ns;

@@ -24,6 +24,8 @@ pub struct Seen {
     /// With the empty line.
     pub head: String,
     pub body: Vec<u8>,
+    /// Bytes of later requests that had come with it.
+    pub behind: usize,
 }
 
 impl Seen {
@@ -170,6 +172,7 @@ fn next_request(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) 
                 connection,
                 head,
                 body: Vec::new(),
+                behind: 0,
             };
             let length = request
                 .header("content-length")
@@ -177,6 +180,7 @@ fn next_request(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) 
             if bytes.len() >= end + 4 + length {
                 request.body = bytes[end + 4..end + 4 + length].to_vec();
                 bytes.drain(..end + 4 + length);
+                request.behind = bytes.len();
                 return Some(request);
             }
         }
