@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ pub(crate) enum Command {
     },
     /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
     Doctor(crate::doctor::DoctorArgs),
+    /// Look at a run while it goes on, and steer it: virtual users, rate, pause, resume, stop.
+    #[command(after_help = crate::ctl::HELP)]
+    Ctl(crate::ctl::CtlArgs),
     /// Install, inspect, call and measure plugins.
     #[command(arg_required_else_help = true)]
     Plugin(crate::plugin::PluginArgs),
@@ -151,6 +155,15 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) embedded_target: bool,
 
+    /// Listen on a Unix socket at this path for `loadr-fast ctl`. A plan with an `externally-controlled` scenario listens
+    /// without it, too.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// Offer the same to programs of this machine as an HTTP API at this address, such as 127.0.0.1:7000 (port 0: any).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) control_http: Option<SocketAddr>,
+
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,
 
@@ -236,6 +249,14 @@ pub(crate) struct RequestArgs {
 
 /// More than any machine sends.
 const MAX_RATE: f64 = 1e9;
+
+/// A rate, or 0.
+pub(crate) fn rate_or_none(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(0.0) => Ok(0.0),
+        _ => rate(text),
+    }
+}
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -11,6 +11,7 @@ use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores, do
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
+use crate::ctl;
 use crate::export::Export;
 use crate::progress::ProgressLine;
 use crate::signals;
@@ -18,7 +19,6 @@ use crate::source::Source;
 
 /// Runs the plan; the exit code, or what to tell a person.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
-    let cores = cores::choose(args.cores.as_ref(), &cores::available(), args.oversubscribe)?;
     let target = if args.embedded_target {
         let target = Target::start(&Settings::loopback())
             .map_err(|error| format!("cannot start the built-in target: {error}"))?;
@@ -48,6 +48,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         return Ok(0);
     }
     let program = Arc::new(compiled.program);
+    let choice = args.cores.as_ref().or(program.engine.cores.as_ref());
+    let cores = cores::choose(choice, &cores::available(), args.oversubscribe)?;
     let sources = args.plugins.sources();
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).map_err(located)?);
     for warning in plugins.warnings() {
@@ -67,6 +69,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     let control = Control::new(program.scenarios.len());
     signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let _servers = ctl::listen(args, &program, &control)?;
     let spec = RunSpec {
         cores,
         seed: args.seed.unwrap_or_else(seed),

@@ -43,13 +43,12 @@ pub(crate) fn run(arguments: &MemoryArguments) -> Outcome<()> {
     let others = u64::from(arguments.vus - 1);
     let each = |many: u64, one: u64| many.saturating_sub(one) / others;
     println!(
-        "{} users with an open connection each, all thinking; {} in flight at most before\n\n\
+        "{} users with an open connection each, all thinking\n\n\
          users      own memory    resident\n\
          1          {:>7} KiB  {:>7} KiB\n\
          {:<9}  {:>7} KiB  {:>7} KiB\n\n\
          a user     {:>7} bytes {:>6} bytes",
         arguments.vus,
-        arguments.pipeline,
         one.own >> 10,
         one.all >> 10,
         arguments.vus,
@@ -63,7 +62,7 @@ pub(crate) fn run(arguments: &MemoryArguments) -> Outcome<()> {
 
 fn measure(arguments: &MemoryArguments, loadr: &PathBuf, vus: u32) -> Outcome<Resident> {
     // A target of its own: it may still be closing what an earlier run had.
-    let mut server = Server::start(arguments.server_core)?;
+    let mut server = Server::start(&[arguments.server_core])?;
     let folder = tempfile::tempdir()?;
     let plan = folder.path().join("plan.yaml");
     fs::write(&plan, plan_text(&server, vus))?;
@@ -72,7 +71,6 @@ fn measure(arguments: &MemoryArguments, loadr: &PathBuf, vus: u32) -> Outcome<Re
         .arg("run")
         .arg("--quiet")
         .args(["--cores", &format!("{core}-{core}")])
-        .args(["--pipeline", &arguments.pipeline.to_string()])
         .arg(&plan)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -5,6 +5,7 @@ mod body;
 mod builder;
 mod chain;
 mod data;
+mod engine;
 mod executor;
 mod expressions;
 mod flow;
@@ -88,6 +89,8 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
+    let engine = compiler.engine();
+    compiler.own_metrics();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -129,6 +132,7 @@ pub(crate) fn compile(
             body_bytes_max: plan.engine.body_bytes_max.unwrap_or(BODY_BYTES_MAX),
             headers_max: plan.engine.headers_max.unwrap_or(HEADERS_MAX),
         },
+        engine,
     }
 }
 

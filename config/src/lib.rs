@@ -35,6 +35,7 @@
 //! ```
 
 mod compile;
+mod cores;
 mod data;
 mod diagnostic;
 mod document;
@@ -61,6 +62,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+pub use cores::CoreChoice;
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Failure, did_you_mean};
 pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};

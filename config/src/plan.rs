@@ -7,7 +7,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
 use crate::program::{
-    Cast, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy, TlsVersion,
+    Cast, Constant, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy,
+    TlsVersion,
 };
 
 /// Text and where it is.
@@ -31,7 +32,6 @@ pub(crate) struct Plan {
     pub(crate) headers: Vec<Pair>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) http: Http,
-    pub(crate) engine: Engine,
     pub(crate) tags: Vec<Pair>,
     /// After every request of a scenario that has none of its own.
     pub(crate) think_time: Option<Think>,
@@ -41,6 +41,19 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+    /// The plan's own metrics: their names.
+    pub(crate) metrics: Vec<Text>,
+    pub(crate) engine: Engine,
+}
+
+/// `engine`.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    pub(crate) cores: Option<Text>,
+    /// With where it is said.
+    pub(crate) pipeline: Option<(u32, At)>,
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) headers_max: Option<u32>,
 }
 
 /// The rest of `defaults.http`.
@@ -66,15 +79,6 @@ pub(crate) struct Tls {
     pub(crate) server_name: Option<Text>,
     pub(crate) min_version: Option<TlsVersion>,
     pub(crate) max_version: Option<TlsVersion>,
-}
-
-/// `engine`.
-#[derive(Debug, Default)]
-pub(crate) struct Engine {
-    /// With where it is said.
-    pub(crate) pipeline: Option<(u32, At)>,
-    pub(crate) body_bytes_max: Option<u64>,
-    pub(crate) headers_max: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -261,7 +265,8 @@ pub(crate) struct Think {
 
 #[derive(Debug)]
 pub(crate) enum Items {
-    List(Vec<Text>),
+    /// Each with whether it is JSON of another type than text.
+    List(Vec<(Text, bool)>),
     Json(Text),
 }
 
@@ -306,22 +311,11 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) struct Extract {
     pub(crate) name: Text,
-    pub(crate) default: Option<String>,
+    pub(crate) default: Option<Constant>,
     pub(crate) pick: Pick,
     pub(crate) source: ExtractSource,
     /// Of a chain.
     pub(crate) refine: Option<Refine>,
-}
-
-impl Extract {
-    /// Whether what it takes is JSON whatever the response is.
-    pub(crate) fn is_always_json(&self) -> bool {
-        match &self.refine {
-            _ if self.default.is_some() => false,
-            Some(refine) => matches!(refine.cast, Some(Cast::Int | Cast::Float | Cast::Bool)),
-            None => self.pick == Pick::All,
-        }
-    }
 }
 
 /// What a chain does with the value it found.

@@ -13,12 +13,13 @@ pub use json_path::{
 };
 use regex::bytes::Regex;
 pub use response::{
-    Assert, Cast, Check, Condition, Extract, ExtractSource, OnFailure, Pick, Refine, Transform,
-    ValueCheck, Wants,
+    Assert, Cast, Check, Condition, Constant, Extract, ExtractSource, OnFailure, Pick, Refine,
+    Transform, ValueCheck, Wants,
 };
 use scraper::Selector;
 use serde_json::{Map, Value as Json};
 
+use crate::cores::CoreChoice;
 pub use crate::data::{Cell, Table};
 pub use crate::secret::{Hidden, Secrets};
 
@@ -114,6 +115,8 @@ pub struct Program {
     pub randoms: u32,
     /// Every meeting place of virtual users.
     pub rendezvous: Vec<Rendezvous>,
+    /// The plan's `engine`.
+    pub engine: Engine,
     /// What is taken of a response.
     pub limits: Limits,
 }
@@ -125,6 +128,13 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// `engine.max_headers`.
     pub headers_max: u32,
+}
+
+/// How the generator itself runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engine {
+    /// The processors to use, unless a flag says otherwise.
+    pub cores: Option<CoreChoice>,
 }
 
 impl Program {
@@ -527,6 +537,13 @@ pub enum Executor {
         /// The most there may be; at least 1 and at least `pre_allocated_vus`.
         max_vus: u32,
     },
+    /// Whoever steers the run says how many virtual users loop, or at which rate iterations start; at first, none.
+    ExternallyControlled {
+        /// The most virtual users there may be; at least 1.
+        max_vus: u32,
+        /// `None`: until the run is stopped.
+        duration: Option<Duration>,
+    },
 }
 
 impl Executor {
@@ -540,14 +557,35 @@ impl Executor {
             Self::RampingVus {
                 start_vus, stages, ..
             } => stages.iter().map(|s| s.target).fold(*start_vus, u32::max),
-            Self::ArrivalRate { max_vus, .. } => *max_vus,
+            Self::ArrivalRate { max_vus, .. } | Self::ExternallyControlled { max_vus, .. } => {
+                *max_vus
+            }
         }
     }
 
-    /// Whether arrivals do not wait for what is in flight: the open model.
+    /// Whether there can be arrivals that do not wait for what is in flight: the open model.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::ArrivalRate { .. })
+        matches!(
+            self,
+            Self::ArrivalRate { .. } | Self::ExternallyControlled { .. }
+        )
+    }
+
+    /// What a plan calls it, or the nearest: a constant and a ramping arrival rate are one here.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConstantVus { .. } => "constant-vus",
+            Self::RampingVus { .. } => "ramping-vus",
+            Self::PerVuIterations { .. } => "per-vu-iterations",
+            Self::SharedIterations { .. } => "shared-iterations",
+            Self::ArrivalRate {
+                start_rate, stages, ..
+            } if stages.iter().all(|stage| stage.target == *start_rate) => "constant-arrival-rate",
+            Self::ArrivalRate { .. } => "ramping-arrival-rate",
+            Self::ExternallyControlled { .. } => "externally-controlled",
+        }
     }
 }
 
@@ -692,8 +730,8 @@ pub enum Strategy {
 /// What a [`Step::ForEach`] goes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Items {
-    /// These.
-    List(Vec<Template>),
+    /// These, each with whether it is JSON of another type than text.
+    List(Vec<(Template, bool)>),
     /// The elements of a JSON array that is known only in the run.
     Json(Template),
 }

@@ -31,7 +31,6 @@ pub(crate) fn read(document: &Node) -> Plan {
         headers: Vec::new(),
         timeout: None,
         http: Http::default(),
-        engine: Engine::default(),
         tags: Vec::new(),
         think_time: None,
         variables: Vec::new(),
@@ -40,6 +39,8 @@ pub(crate) fn read(document: &Node) -> Plan {
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),
+        metrics: Vec::new(),
+        engine: Engine::default(),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
@@ -79,6 +80,12 @@ pub(crate) fn read(document: &Node) -> Plan {
     root.entries("thresholds", |entry, path| {
         thresholds(entry, path, &root, &mut plan.thresholds);
     });
+    root.entries("metrics", |entry, path| {
+        plan.metrics.push(Text {
+            text: entry.key.clone(),
+            at: path.at(entry.pos),
+        });
+    });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan
 }
@@ -86,6 +93,7 @@ pub(crate) fn read(document: &Node) -> Plan {
 fn read_engine(reader: &Reader<'_>) -> Engine {
     let count = |name| reader.count(name).and_then(|n| u32::try_from(n).ok());
     Engine {
+        cores: reader.text("cores"),
         pipeline: count("pipeline").zip(reader.at("pipeline")),
         body_bytes_max: reader.size("max_body"),
         headers_max: count("max_headers"),

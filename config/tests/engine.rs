@@ -140,7 +140,7 @@ fn a_scenario_in_which_something_waits_for_a_response_is_not_pipelined_and_the_p
         "executor: constant-vus\n    vus: 1\n    duration: 1s",
         "executor: constant-arrival-rate\n    rate: 1\n    duration: 1s\n    pre_allocated_vus: 1",
     );
-    assert!(warnings(&open)[0].contains("arrival rate"));
+    assert!(warnings(&open)[0].contains("when they are due"));
     let closing = plan("pipeline: 4", "", ONE).replace("base_url: 'http://h'", "base_url: 'http://h', keep_alive: false");
     assert!(warnings(&closing)[0].contains("keep_alive"));
 }

@@ -22,9 +22,7 @@ fn refused(plan: &str, place: &str, what: &str) {
 #[test]
 fn top_level_keys() {
     for (key, value) in [
-        ("metrics", "{ a: { kind: counter } }"),
         ("outputs", "[ { type: json, path: a } ]"),
-        ("engine", "{ cores: 2 }"),
         ("js", "{ script: x }"),
         ("observe", "{}"),
     ] {
@@ -60,16 +58,6 @@ fn defaults() {
             &format!("`{version}`"),
         );
     }
-}
-
-#[test]
-fn executors() {
-    let plan = "scenarios:\n  s: { executor: externally-controlled, max_vus: 2, duration: 1s, flow: [ { request: { url: 'http://h' } } ] }\n";
-    refused(
-        plan,
-        "2:18: scenarios.s.executor",
-        "`executor: externally-controlled`",
-    );
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl Aggregate {
                     second: &passed.record,
                     shards: &passed.shards,
                 });
+                control.passed(&passed.progress);
                 self.timeline.push(passed.progress);
                 if let Some(failed) = thresholds::first_to_abort(self) {
                     control.stop(StopReason::Threshold(failed));

@@ -24,6 +24,7 @@ mod results;
 mod run;
 mod schedule;
 mod shard;
+mod steer;
 mod thresholds;
 mod tls;
 
@@ -37,4 +38,5 @@ pub use results::{ErrorSummary, Summary, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run};
 #[doc(hidden)]
 pub use shard::Trial;
+pub use steer::{Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, SteerError};
 pub use thresholds::ThresholdResult;

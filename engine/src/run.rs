@@ -18,6 +18,7 @@ use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
 use crate::shard::{self, ShardSpec, Shared};
+use crate::steer::Steps;
 use crate::thresholds::{self, ThresholdResult};
 
 /// What a run needs beside its program.
@@ -57,6 +58,7 @@ pub struct Outcome {
     pub thresholds: Vec<ThresholdResult>,
     /// Why it ended early, if it did.
     pub stopped: Option<StopReason>,
+    pub(crate) steps: Steps,
     /// Milliseconds since 1970.
     pub started_ms: u64,
     /// Milliseconds since 1970.
@@ -88,6 +90,7 @@ pub fn run(
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
     let mut broken = None;
+    control.prepare(&program);
     for (index, &core) in spec.cores.iter().enumerate() {
         let (give_back, empty) = channel();
         empties.push(give_back);
@@ -123,10 +126,15 @@ pub fn run(
     }
     drop(handovers);
     let started_ms = unix_ms();
-    let start_ns = line.wait_start().unwrap_or_else(now_ns);
+    let start = line.wait_start();
+    if let Some(start_ns) = start {
+        control.begin(start_ns);
+    }
+    let start_ns = start.unwrap_or_else(now_ns);
     let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
     aggregate.collect(&inbox, &empties, control, on_moment);
     let ended_ms = unix_ms();
+    let steps = control.end();
     for handle in handles {
         match handle.join() {
             Ok(Ok(())) => {}
@@ -150,6 +158,7 @@ pub fn run(
         aggregate,
         thresholds,
         stopped: control.reason(),
+        steps,
         started_ms,
         ended_ms,
     })

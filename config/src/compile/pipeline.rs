@@ -45,8 +45,8 @@ impl Compiler<'_> {
 
 /// Limits on how often something begins.
 fn pace(scenario: &PlanScenario, executor: &Executor) -> Option<Hindrance> {
-    if matches!(executor, Executor::ArrivalRate { .. }) {
-        let why = "with an arrival rate an iteration begins when it is due, on a user who is free";
+    if executor.is_open() {
+        let why = "its iterations begin when they are due or asked for, on a user who is free";
         return Some((why.to_owned(), "pipelining is for the closed models"));
     }
     let limit = if scenario.pacing.is_some() {
@@ -89,7 +89,7 @@ impl Look<'_> {
             Step::Repeat { steps, .. } | Step::During { steps, .. } => self.steps(steps),
             Step::ForEach { items, steps, .. } => {
                 match items {
-                    Items::List(items) => items.iter().for_each(|item| self.reads(item)),
+                    Items::List(items) => items.iter().for_each(|(item, _)| self.reads(item)),
                     Items::Json(items) => self.reads(items),
                 }
                 self.steps(steps)

@@ -31,10 +31,10 @@ const ENGINE_KEYS: &[Key] = &[
         Kind::Count(1, MAX_HEADERS),
         "The most header fields of a response; past it, or past 64 KiB of them, the request fails with `header_limit`; 128",
     ),
-    not_yet(
+    key(
         "cores",
-        "`run --cores N|LIST` says which cores",
-        "How many cores, or which",
+        Kind::Text,
+        "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
     ),
     not_yet(
         "source_ips",

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::language::{self, Kind, Table, Union};
-use crate::node::{At, Content, Entry, Node, Path, object};
+use crate::node::{At, Content, Entry, Node, Path, Scalar, object};
 use crate::plan::{Pair, Text};
+use crate::program::Constant;
 
 /// A scalar, or a mapping.
 pub(super) enum TextOr<'a> {
@@ -50,6 +51,16 @@ impl Reader<'_> {
         Some(Text {
             text,
             at: self.path.key(name).at(value.pos),
+        })
+    }
+
+    /// A scalar with the type that it has in YAML.
+    pub(super) fn constant(&self, name: &str) -> Option<Constant> {
+        let text = self.text(name)?.text;
+        let is_json = self.node.get(name)?.scalar().is_some_and(Scalar::is_json);
+        Some(Constant {
+            bytes: text.into_bytes().into(),
+            is_json,
         })
     }
 

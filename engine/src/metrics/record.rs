@@ -124,7 +124,9 @@ pub(crate) struct PluginRecord {
 pub(crate) struct ScenarioRecord {
     pub(crate) iterations: u64,
     pub(crate) interrupted: u64,
-    /// Iterations that were due while every allowed user was busy.
+    /// Iterations that came due by an arrival rate.
+    pub(crate) due: u64,
+    /// Those of them that were due while every allowed user was busy.
     pub(crate) dropped: u64,
     /// Iterations that began a good while after they were due, and the worst delay.
     pub(crate) late: u64,
@@ -306,6 +308,7 @@ impl Record {
         for (mine, theirs) in self.scenarios.iter_mut().zip(&other.scenarios) {
             mine.iterations += theirs.iterations;
             mine.interrupted += theirs.interrupted;
+            mine.due += theirs.due;
             mine.dropped += theirs.dropped;
             mine.late += theirs.late;
             mine.late_max_ns = mine.late_max_ns.max(theirs.late_max_ns);
@@ -342,7 +345,8 @@ impl Record {
         }
         for scenario in &mut self.scenarios {
             (scenario.iterations, scenario.interrupted) = (0, 0);
-            (scenario.dropped, scenario.late, scenario.late_max_ns) = (0, 0, 0);
+            (scenario.due, scenario.dropped) = (0, 0);
+            (scenario.late, scenario.late_max_ns) = (0, 0);
             scenario.iteration_duration.clear();
         }
         self.errors.clear();

@@ -129,7 +129,7 @@ impl Vu {
             self.disconnect_all();
             shard.tasks.borrow_mut().clear_deadline(self.client.task);
             line = Line::new(scenario.pipeline as usize);
-            if work != Work::Scheduled || !self.may_come_back() {
+            if !matches!(work, Work::Scheduled | Work::Steered) || !self.may_come_back() {
                 break;
             }
         }
@@ -253,8 +253,9 @@ impl Vu {
         let mut now = now;
         loop {
             if !line.is_within {
-                let wanted = shard.scenarios[self.scenario.at()].wanted.get();
-                if work == Work::Scheduled && user >= wanted && !line.in_flight.is_empty() {
+                // There is a wait ahead: what is in flight is read before.
+                let waits = !self.is_wanted(user, work) || shard.is_paused();
+                if waits && !line.in_flight.is_empty() {
                     return Next::Step;
                 }
                 iterations += 1;

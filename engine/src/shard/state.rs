@@ -194,6 +194,8 @@ pub(crate) struct Shard {
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) control: Control,
+    /// Whether the run is paused, as far as this shard knows.
+    pub(crate) paused: Cell<bool>,
     /// By [`OriginId`].
     pub(crate) addresses: Arc<[SocketAddr]>,
     /// By [`RequestId`].
@@ -255,6 +257,7 @@ impl Shard {
             program,
             plugins: Arc::clone(&spec.plugins),
             control: spec.control.clone(),
+            paused: Cell::new(false),
             addresses: Arc::clone(&spec.addresses),
         }
     }
@@ -305,6 +308,12 @@ impl Shard {
         self.scenarios[scenario.at()].phase.get() == Phase::Running
             && !self.control.is_stopped()
             && !self.control.is_aborted(scenario)
+    }
+
+    /// Whether the run is paused: no iteration starts.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.get()
     }
 
     /// A virtual user is done.
