@@ -102,6 +102,7 @@ Examples:
   loadr-fast run plan.yaml -e staging --vus 200 --duration 30s --tags smoke
   loadr-fast run --embedded-target examples/quickstart.yaml
   loadr-fast run --http-debug --vus 1 --iterations 1 plan.yaml
+  loadr-fast run --source-ips 10.0.0.16/28 plan.yaml
 
 Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
@@ -126,6 +127,11 @@ pub(crate) struct RunArgs {
     /// Allow more shards than there are cores.
     #[arg(long)]
     pub(crate) oversubscribe: bool,
+
+    /// Dial from these addresses of this machine in turn, each an address or a CIDR: one target then takes more than 28,000
+    /// connections. Replaces the plan's `engine.source_ips`.
+    #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',')]
+    pub(crate) source_ips: Vec<String>,
 
     /// What all random choices come from: the same one gives the same schedule of arrivals. Default: another each run.
     #[arg(long, value_name = "N")]

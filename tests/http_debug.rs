@@ -40,7 +40,11 @@ fn heads_and_the_beginnings_of_bodies_are_shown_without_secrets_and_control_byte
         let (text, _) = shown(engine, &["--http-debug", "--quiet", "--cores", "1"]);
         // One user, two iterations, two requests.
         let count = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();
-        assert_eq!((count("request "), count("response to request ")), (4, 4), "{text}");
+        assert_eq!(
+            (count("request "), count("response to request ")),
+            (4, 4),
+            "{text}"
+        );
         assert_eq!(count("> POST /echo?a=1 HTTP/1.1"), 2, "{text}");
         assert_eq!(count("< HTTP/1.1 200 OK"), 4, "{text}");
         assert_eq!(count("> authorization: ***"), 2, "{text}");
@@ -49,7 +53,10 @@ fn heads_and_the_beginnings_of_bodies_are_shown_without_secrets_and_control_byte
         assert_eq!(count("> \\u{1b}[31m *** é"), 2, "{text}");
         assert_eq!(count("< \\u{1b}[31m *** é"), 2, "{text}");
         assert_eq!(count("< … 3976 bytes more"), 2, "{text}");
-        assert!(!text.contains("hunter22") && !text.contains("abc\n"), "{text}");
+        assert!(
+            !text.contains("hunter22") && !text.contains("abc\n"),
+            "{text}"
+        );
         assert!(!text.contains('\u{1b}'), "{text}");
     }
     let (text, _) = shown("pipeline: 1", &["--quiet", "--cores", "1"]);
@@ -64,6 +71,9 @@ fn a_connection_that_ends_and_standard_error_that_is_closed_do_no_harm() {
     let text = plan(&base, "max_headers: 128", flow).replace("LOADR_TEST_KEY", "PATH");
     let run = run_plan(&text, &["--http-debug", "--cores", "1"]);
     assert_eq!(run.count("http_reqs"), 12);
-    let lost = run.stderr.lines().filter(|line| line.ends_with("(gone): no whole response"));
+    let lost = run
+        .stderr
+        .lines()
+        .filter(|line| line.ends_with("(gone): no whole response"));
     assert_eq!(lost.count(), 2, "{}", run.stderr);
 }

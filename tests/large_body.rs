@@ -14,10 +14,17 @@ fn peak_kib(base: &str, path: &str, http: &str) -> (u64, serde_json::Value) {
     let flow = format!(
         "      - request: {{ url: {path}, timeout: 10m, assert: [ {{ type: status, equals: 200 }} ] }}\n"
     );
-    let text = plan(base, "executor: per-vu-iterations\n    vus: 1\n    iterations: 1", &flow)
-        .replace("http: {", &format!("http: {{ {http}"));
+    let text = plan(
+        base,
+        "executor: per-vu-iterations\n    vus: 1\n    iterations: 1",
+        &flow,
+    )
+    .replace("http: {", &format!("http: {{ {http}"));
     let folder = tempfile::tempdir().unwrap();
-    let (path, summary) = (folder.path().join("plan.yaml"), folder.path().join("summary.json"));
+    let (path, summary) = (
+        folder.path().join("plan.yaml"),
+        folder.path().join("summary.json"),
+    );
     std::fs::write(&path, text).unwrap();
     let mut child = loadr()
         .args(["run", "--quiet", "--cores", "1", "--summary-export"])
@@ -98,9 +105,15 @@ fn a_gibibyte_that_nobody_reads_needs_no_more_memory_than_a_kibibyte() {
             .iter()
             .find(|metric| metric["metric"] == "data_received")
             .unwrap();
-        assert!(received["agg"]["sum"].as_f64().unwrap() > gib as f64, "{received}");
+        assert!(
+            received["agg"]["sum"].as_f64().unwrap() > gib as f64,
+            "{received}"
+        );
         assert!(small > 1000, "the memory was read: {small} KiB");
         // Receive buffers come into use while the target is ahead, and no more of them than there are.
-        assert!(large < small + 16 * 1024, "{path}: {large} KiB after {small} KiB");
+        assert!(
+            large < small + 16 * 1024,
+            "{path}: {large} KiB after {small} KiB"
+        );
     }
 }

@@ -47,7 +47,11 @@ impl Served {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let served = Self { child, address, folder };
+        let served = Self {
+            child,
+            address,
+            folder,
+        };
         wait_until(|| TcpStream::connect(address).is_ok());
         Some(served)
     }
@@ -56,7 +60,9 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         // SIGTERM, so that a master ends its workers.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _ = self.child.wait();
     }
 }
@@ -64,7 +70,9 @@ impl Drop for Served {
 fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/bin".into()]);
-    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+    folders
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 fn page() -> String {
@@ -85,8 +93,17 @@ fn load(base: &str, pipeline: u32, http: &str, flow: &str) -> Run {
 /// So many requests, none of them failed.
 fn assert_all(run: &Run, requests: u64, what: &str) {
     assert_eq!(run.code, 0, "{what}: {}", run.stderr);
-    let found = (run.count("http_reqs"), run.failed(), run.count("iterations"));
-    assert_eq!(found, (requests, 0, 320), "{what}: {:#}", run.summary["errors"]);
+    let found = (
+        run.count("http_reqs"),
+        run.failed(),
+        run.count("iterations"),
+    );
+    assert_eq!(
+        found,
+        (requests, 0, 320),
+        "{what}: {:#}",
+        run.summary["errors"]
+    );
 }
 
 fn nginx(test: &str, server: &str) -> Option<Served> {
@@ -98,7 +115,10 @@ fn nginx(test: &str, server: &str) -> Option<Served> {
         fs::write(at.join("key.pem"), key.serialize_pem()).unwrap();
         let at = at.display();
         let server = server
-            .replace("TLS", &format!("ssl; ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem"))
+            .replace(
+                "TLS",
+                &format!("ssl; ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem"),
+            )
             .replace("ADDRESS", &address.to_string());
         let config = format!(
             "daemon off; worker_processes 1; pid {at}/pid; error_log {at}/error.log;\n\
@@ -122,7 +142,9 @@ fn nginx_files_short_answers_and_compressed_ones() {
     let locations = "listen ADDRESS; gzip on; gzip_min_length 1; gzip_types *;\n\
                      location = /short { return 200 \"short\"; } location = /none { return 204; }\n\
                      location = /old { return 301 /short; }";
-    let Some(server) = nginx(test, locations) else { return };
+    let Some(server) = nginx(test, locations) else {
+        return;
+    };
     let flow = format!(
         "      - request: {{ url: /page.html, {PAGE}, extract: [ {{ type: header, name: coding, header: content-encoding }} ] }}\n\
          \x20     - request: {{ url: /short, assert: [ {{ type: body_matches, pattern: '^short$' }} ] }}\n\
@@ -140,31 +162,46 @@ fn nginx_files_short_answers_and_compressed_ones() {
     }
     let log = fs::read_to_string(server.folder.path().join("access.log")).unwrap();
     let logged = |status: &str| log.lines().filter(|line| *line == status).count();
-    assert_eq!((logged("200"), logged("204"), logged("301")), (2 * 320 * 5, 640, 640));
+    assert_eq!(
+        (logged("200"), logged("204"), logged("301")),
+        (2 * 320 * 5, 640, 640)
+    );
 }
 
 #[test]
 fn nginx_over_tls() {
     let test = "nginx_over_tls";
-    let Some(server) = nginx(test, "listen ADDRESS TLS;") else { return };
+    let Some(server) = nginx(test, "listen ADDRESS TLS;") else {
+        return;
+    };
     let flow = format!("      - request: {{ url: /page.html, {PAGE} }}\n");
     let base = format!("https://{}", server.address);
     for (pipeline, version) in [(1, "1.2"), (1, "1.3"), (16, "1.2"), (16, "1.3")] {
         let http = format!(
             ", tls: {{ insecure_skip_verify: true, min_version: '{version}', max_version: '{version}' }}"
         );
-        assert_all(&load(&base, pipeline, &http, &flow), 320, &format!("pipeline {pipeline}, TLS {version}"));
+        assert_all(
+            &load(&base, pipeline, &http, &flow),
+            320,
+            &format!("pipeline {pipeline}, TLS {version}"),
+        );
     }
 }
 
 #[test]
 fn nginx_that_ends_connections_after_some_requests() {
     let test = "nginx_that_ends_connections_after_some_requests";
-    let Some(server) = nginx(test, "listen ADDRESS; keepalive_requests 7;") else { return };
+    let Some(server) = nginx(test, "listen ADDRESS; keepalive_requests 7;") else {
+        return;
+    };
     let flow = format!("      - request: {{ url: /page.html, {PAGE} }}\n");
     let base = format!("http://{}", server.address);
     for pipeline in [1, 3, 16] {
-        assert_all(&load(&base, pipeline, "", &flow), 320, &format!("pipeline {pipeline}"));
+        assert_all(
+            &load(&base, pipeline, "", &flow),
+            320,
+            &format!("pipeline {pipeline}"),
+        );
     }
     // It answers none of those that are sent once more.
     let log = fs::read_to_string(server.folder.path().join("access.log")).unwrap();
@@ -198,7 +235,11 @@ fn apache_files_and_compressed_ones() {
     );
     let base = format!("http://{}", server.address);
     for pipeline in [1, 16] {
-        assert_all(&load(&base, pipeline, "", &flow), 640, &format!("pipeline {pipeline}"));
+        assert_all(
+            &load(&base, pipeline, "", &flow),
+            640,
+            &format!("pipeline {pipeline}"),
+        );
     }
 }
 
@@ -223,23 +264,38 @@ fn haproxy_answers_of_its_own() {
                 \x20     - request: { url: /, body: hello, assert: [ { type: body_matches, pattern: '^short$' } ] }\n";
     let base = format!("http://{}", server.address);
     for pipeline in [1, 16] {
-        assert_all(&load(&base, pipeline, "", flow), 960, &format!("pipeline {pipeline}"));
+        assert_all(
+            &load(&base, pipeline, "", flow),
+            960,
+            &format!("pipeline {pipeline}"),
+        );
     }
 }
 
 #[test]
 fn pythons_http_server() {
-    for (protocol, pipeline) in [("HTTP/1.0", 1), ("HTTP/1.1", 1), ("HTTP/1.0", 4), ("HTTP/1.1", 4)] {
-        let served = Served::start("pythons_http_server", &["python3"], |program, at, address| {
-            let mut command = Command::new(program);
-            command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(at);
-            // It has the option since Python 3.11; HTTP/1.0 is what it speaks without.
-            if protocol == "HTTP/1.1" {
-                command.args(["--protocol", protocol]);
-            }
-            command.arg(address.port().to_string());
-            command
-        });
+    for (protocol, pipeline) in [
+        ("HTTP/1.0", 1),
+        ("HTTP/1.1", 1),
+        ("HTTP/1.0", 4),
+        ("HTTP/1.1", 4),
+    ] {
+        let served = Served::start(
+            "pythons_http_server",
+            &["python3"],
+            |program, at, address| {
+                let mut command = Command::new(program);
+                command
+                    .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"])
+                    .arg(at);
+                // It has the option since Python 3.11; HTTP/1.0 is what it speaks without.
+                if protocol == "HTTP/1.1" {
+                    command.args(["--protocol", protocol]);
+                }
+                command.arg(address.port().to_string());
+                command
+            },
+        );
         let Some(server) = served else { return };
         let flow = format!(
             "      - request: {{ url: /page.html, {PAGE} }}\n\

@@ -37,7 +37,10 @@ mod said {
 }
 
 fn variable(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Not a test: the server's process, which logs each event as one byte on standard error.
@@ -57,7 +60,10 @@ fn server() {
             serve(stream, number as u64);
             log(said::ENDED);
         };
-        std::thread::Builder::new().stack_size(64 << 10).spawn(serve).unwrap();
+        std::thread::Builder::new()
+            .stack_size(64 << 10)
+            .spawn(serve)
+            .unwrap();
     }
 }
 
@@ -99,18 +105,26 @@ fn serve(mut stream: TcpStream, number: u64) {
             }
             1 | 2 => {
                 log(said::RESET);
-                Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
+                Socket::from(stream)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
                 return;
             }
             3 | 4 => {
                 log(said::BROKEN_OFF);
                 let half = &body[..body.len() / 2];
-                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(half));
+                let _ = stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(half));
                 let _ = stream.shutdown(Shutdown::Both);
                 return;
             }
             _ => {
-                if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
+                if stream
+                    .write_all(head.as_bytes())
+                    .and_then(|()| stream.write_all(&body))
+                    .is_err()
+                {
                     return;
                 }
                 log(said::ANSWERED);
@@ -147,7 +161,10 @@ impl Served {
             }
         });
         wait_until(|| TcpStream::connect(address).is_ok());
-        Self { child, reader: Some(reader) }
+        Self {
+            child,
+            reader: Some(reader),
+        }
     }
 
     /// At once, and without a word to anybody; what it had logged is counted.
@@ -161,9 +178,14 @@ impl Served {
 /// What a process has now: resident KiB, and open files.
 fn usage(process: u32) -> Option<(u64, usize)> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib = line.split_whitespace().next()?.parse().ok()?;
-    Some((kib, fs::read_dir(format!("/proc/{process}/fd")).ok()?.count()))
+    Some((
+        kib,
+        fs::read_dir(format!("/proc/{process}/fd")).ok()?.count(),
+    ))
 }
 
 struct Soaked {
@@ -187,7 +209,9 @@ impl Soaked {
 
     fn requests(&self) -> u64 {
         let metrics = self.summary["metrics"].as_array().unwrap();
-        let found = metrics.iter().find(|metric| metric["metric"] == "http_reqs");
+        let found = metrics
+            .iter()
+            .find(|metric| metric["metric"] == "http_reqs");
         found.unwrap()["agg"]["count"].as_u64().unwrap()
     }
 }
@@ -200,7 +224,13 @@ fn soak(connections: u64, seconds: u64, kills: u64) -> Soaked {
     let counts = Counts::default();
     let mut server = Served::start(address, &counts);
     // Ours, to see whether it is there.
-    wait_until(|| counts.lock().unwrap().get(&said::ENDED).is_some_and(|n| *n == 1));
+    wait_until(|| {
+        counts
+            .lock()
+            .unwrap()
+            .get(&said::ENDED)
+            .is_some_and(|n| *n == 1)
+    });
     counts.lock().unwrap().clear();
     let plan = format!(
         "scenarios:\n  s:\n    executor: constant-vus\n    vus: {connections}\n    duration: {seconds}s\n    flow:\n      \
@@ -210,7 +240,10 @@ fn soak(connections: u64, seconds: u64, kills: u64) -> Soaked {
         connections / 4
     );
     let folder = tempfile::tempdir().unwrap();
-    let (path, summary) = (folder.path().join("plan.yaml"), folder.path().join("summary.json"));
+    let (path, summary) = (
+        folder.path().join("plan.yaml"),
+        folder.path().join("summary.json"),
+    );
     fs::write(&path, plan).unwrap();
     let mut client = loadr()
         .args(["run", "--quiet", "--cores", "1", "--summary-export"])
@@ -242,14 +275,30 @@ fn soak(connections: u64, seconds: u64, kills: u64) -> Soaked {
     }
     server.kill();
     let server = std::mem::take(&mut *counts.lock().unwrap());
-    Soaked { summary, server, early, late }
+    Soaked {
+        summary,
+        server,
+        early,
+        late,
+    }
 }
 
 /// What must hold of every soak.
 fn assert_steady(soaked: &Soaked, connections: u64) {
     let errors = &soaked.summary["errors"];
-    let kinds: Vec<&str> = errors.as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
-    let known = ["reset", "closed", "timeout", "connect_refused", "connect_timeout"];
+    let kinds: Vec<&str> = errors
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["kind"].as_str().unwrap())
+        .collect();
+    let known = [
+        "reset",
+        "closed",
+        "timeout",
+        "connect_refused",
+        "connect_timeout",
+    ];
     assert!(kinds.iter().all(|kind| known.contains(kind)), "{errors:#}");
     let ((early_kib, early_files), (late_kib, late_files)) = (soaked.early, soaked.late);
     println!(
@@ -257,8 +306,14 @@ fn assert_steady(soaked: &Soaked, connections: u64) {
         soaked.requests()
     );
     // Histograms and buffers of what had not come yet may still be made.
-    assert!(late_kib < early_kib + early_kib / 4 + 8192, "{early_kib} KiB, then {late_kib}");
-    assert!(late_files <= early_files + 4, "{early_files} files, then {late_files}");
+    assert!(
+        late_kib < early_kib + early_kib / 4 + 8192,
+        "{early_kib} KiB, then {late_kib}"
+    );
+    assert!(
+        late_files <= early_files + 4,
+        "{early_files} files, then {late_files}"
+    );
 }
 
 #[test]
@@ -278,7 +333,10 @@ fn both_sides_count_the_same_while_the_server_resets_stalls_and_breaks_off() {
     let late = failed[0].checked_sub(spoiled[0]).expect(&what);
     assert_eq!(failed[1] + failed[2], spoiled[1] + spoiled[2], "{what}");
     assert!(late <= answered / 1000, "{what}");
-    assert!(spoiled.iter().all(|n| *n > 0), "there was something to see: {what}");
+    assert!(
+        spoiled.iter().all(|n| *n > 0),
+        "there was something to see: {what}"
+    );
 }
 
 #[test]
@@ -289,16 +347,31 @@ fn kills_of_the_server_lose_no_more_than_what_was_in_flight() {
     assert_steady(&soaked, connections);
     let what = format!("{:?} {:#}", soaked.server, soaked.summary["errors"]);
     let unmade = soaked.errors("connect_refused") + soaked.errors("connect_timeout");
-    let failed: u64 = ["timeout", "reset", "closed"].iter().map(|kind| soaked.errors(kind)).sum();
+    let failed: u64 = ["timeout", "reset", "closed"]
+        .iter()
+        .map(|kind| soaked.errors(kind))
+        .sum();
     let sent = soaked.requests() - unmade;
     let good = sent - failed;
     let (received, answered) = (soaked.server(said::RECEIVED), soaked.server(said::ANSWERED));
     // A kill can hide one request of each connection: sent and not read, or answered and not logged.
     let hidden = kills * connections;
-    assert!(received <= sent + hidden && sent <= received + hidden, "{sent} {what}");
-    assert!(good <= answered + hidden && answered <= good + hidden, "{good} {what}");
-    let spoiled: u64 = [said::STALLED, said::RESET, said::BROKEN_OFF].map(|event| soaked.server(event)).iter().sum();
-    assert!(failed <= spoiled + hidden + answered / 1000, "{failed} {what}");
+    assert!(
+        received <= sent + hidden && sent <= received + hidden,
+        "{sent} {what}"
+    );
+    assert!(
+        good <= answered + hidden && answered <= good + hidden,
+        "{good} {what}"
+    );
+    let spoiled: u64 = [said::STALLED, said::RESET, said::BROKEN_OFF]
+        .map(|event| soaked.server(event))
+        .iter()
+        .sum();
+    assert!(
+        failed <= spoiled + hidden + answered / 1000,
+        "{failed} {what}"
+    );
     assert!(unmade > 0, "the server was away: {what}");
     assert!(good > 0, "{what}");
 }

@@ -114,7 +114,9 @@ fn resident(process: u32) -> Outcome<Resident> {
     let bytes = |name: &str| -> Outcome<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next());
-        let kib: u64 = kib.ok_or("the kernel does not say what is resident")?.parse()?;
+        let kib: u64 = kib
+            .ok_or("the kernel does not say what is resident")?
+            .parse()?;
         Ok(kib << 10)
     };
     Ok(Resident {

@@ -5,6 +5,7 @@ mod body;
 mod builder;
 mod chain;
 mod data;
+mod dial;
 mod engine;
 mod executor;
 mod expressions;
@@ -36,9 +37,9 @@ use crate::diagnostic::{Report, shown};
 use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
-    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Limits, Origin, OriginId, PluginId,
-    PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId,
-    Secrets, VarId,
+    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Limits, Origin, OriginId,
+    PluginId, PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario,
+    ScenarioId, Secrets, VarId,
 };
 use crate::url::{Authority, route_end};
 pub(crate) use select::select;
@@ -89,8 +90,10 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
-    let engine = compiler.engine();
     compiler.own_metrics();
+    let (proxy, credentials) = compiler.proxy().unzip();
+    let credentials = credentials.unwrap_or_default();
+    let engine = compiler.engine();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -106,10 +109,18 @@ pub(crate) fn compile(
         origins: compiler.origins,
         tls,
         hosts,
+        proxy,
+        dns_ttl: plan.http.dns_ttl,
+        connect_timeout: plan.http.connect_timeout,
         vars: compiler.vars,
         data: compiler.sources,
         secrets: Arc::new(Secrets::new(
-            compiler.secrets.values().flatten().map(|value| &**value),
+            compiler
+                .secrets
+                .values()
+                .flatten()
+                .map(|value| &**value)
+                .chain(credentials.iter().map(String::as_str)),
         )),
         requests: compiler.requests,
         scenarios,

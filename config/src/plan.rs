@@ -50,6 +50,7 @@ pub(crate) struct Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) cores: Option<Text>,
+    pub(crate) source_ips: Vec<Text>,
     /// With where it is said.
     pub(crate) pipeline: Option<(u32, At)>,
     pub(crate) body_bytes_max: Option<u64>,
@@ -64,6 +65,11 @@ pub(crate) struct Http {
     pub(crate) compression: Option<bool>,
     pub(crate) keep_alive: Option<bool>,
     pub(crate) cookies: Option<bool>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) cache: bool,
+    pub(crate) tracing: bool,
+    pub(crate) proxy: Option<Text>,
+    pub(crate) dns_ttl: Option<Duration>,
     pub(crate) hosts: Vec<Pair>,
     pub(crate) tls: Tls,
 }

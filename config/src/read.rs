@@ -57,9 +57,15 @@ pub(crate) fn read(document: &Node) -> Plan {
                 compression: http.flag("compression"),
                 keep_alive: http.flag("keep_alive"),
                 cookies: http.flag("cookies"),
+                connect_timeout: http.duration("connect_timeout"),
+                cache: http.flag("cache").unwrap_or(false),
+                tracing: http.flag("tracing").unwrap_or(false),
+                proxy: http.text("proxy"),
+                dns_ttl: None,
                 hosts: http.pairs("hosts"),
                 tls: Tls::default(),
             };
+            http.table("dns", |dns| plan.http.dns_ttl = dns.duration("ttl"));
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
@@ -94,6 +100,7 @@ fn read_engine(reader: &Reader<'_>) -> Engine {
     let count = |name| reader.count(name).and_then(|n| u32::try_from(n).ok());
     Engine {
         cores: reader.text("cores"),
+        source_ips: reader.one_or_more("source_ips"),
         pipeline: count("pipeline").zip(reader.at("pipeline")),
         body_bytes_max: reader.size("max_body"),
         headers_max: count("max_headers"),

@@ -39,17 +39,6 @@ fn defaults() {
             plan_with_request("url: http://h/")
         )
     };
-    let proxy = plan("http: { proxy: http://p:1 }");
-    refused(&proxy, "2:11: defaults.http.proxy", "`proxy`");
-    for (key, value) in [("cache", "true"), ("tracing", "true")] {
-        let plan = plan(&format!("http: {{ {key}: {value} }}"));
-        let column = 13 + key.len();
-        refused(
-            &plan,
-            &format!("2:{column}: defaults.http.{key}"),
-            &format!("`{key}: {value}`"),
-        );
-    }
     for version in ["http2", "http2-prior-knowledge"] {
         let plan = plan(&format!("http: {{ version: {version} }}"));
         refused(

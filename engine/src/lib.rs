@@ -4,6 +4,7 @@
 //! Data flows one way: a program and its plugins go in, shards hand over records, [`run`] gives an [`Outcome`], and
 //! [`Summary`] is what people and machines read of it.
 
+mod addresses;
 mod aggregate;
 mod clock;
 mod control;
@@ -28,6 +29,7 @@ mod steer;
 mod thresholds;
 mod tls;
 
+pub use addresses::{Resolve, SystemResolver};
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
@@ -35,7 +37,7 @@ pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{ErrorSummary, Summary, summary_text};
-pub use run::{Outcome, RunError, RunSpec, run};
+pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]
 pub use shard::Trial;
 pub use steer::{Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, SteerError};

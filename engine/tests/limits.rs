@@ -74,7 +74,11 @@ fn a_body_past_the_limit_fails_the_request_only_where_it_is_read() {
     );
     let long = [("/bytes/70000000", READS)];
     assert_eq!(kinds("max_body: 80MB", &long), [""]);
-    assert_eq!(kinds("max_headers: 128", &long), [past], "64 MiB without it");
+    assert_eq!(
+        kinds("max_headers: 128", &long),
+        [past],
+        "64 MiB without it"
+    );
 }
 
 #[test]

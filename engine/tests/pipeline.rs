@@ -104,7 +104,11 @@ fn requests_behind_the_end_of_a_connection_are_sent_once_more_if_they_may_be_and
         let flow: String = (0..10).map(|n| get(&format!("/{n}"), "")).collect();
         let summary = run(&plan(&server.url(), (1, 1, 8), &flow));
         let what = format!("{end:?} {says_so}: {:#?}", summary.errors);
-        assert_eq!((count(&summary, "http_reqs"), count(&summary, "iterations")), (10, 1), "{what}");
+        assert_eq!(
+            (count(&summary, "http_reqs"), count(&summary, "iterations")),
+            (10, 1),
+            "{what}"
+        );
         let seen = server.seen();
         let answered: Vec<&Seen> = seen
             .iter()
@@ -118,7 +122,10 @@ fn requests_behind_the_end_of_a_connection_are_sent_once_more_if_they_may_be_and
         assert!(times(&seen).values().all(|n| *n == 1), "{what}");
         // Those that were in flight come one by one.
         let again: Vec<&&Seen> = answered.iter().filter(|s| s.connection == 1).collect();
-        assert!(again.len() >= 4 && again[..4].iter().all(|s| s.behind == 0), "{what}");
+        assert!(
+            again.len() >= 4 && again[..4].iter().all(|s| s.behind == 0),
+            "{what}"
+        );
     }
 }
 
@@ -138,9 +145,16 @@ fn requests_that_may_not_be_sent_twice_fail_when_their_connection_ends_before_th
     for (name, _, kind, n) in &outcomes {
         // The socket is closed with unread requests in it, which the client sees as an end or as a reset.
         let is_lost = name.as_str() > "/3";
-        let is_right = if is_lost { kind == "closed" || kind == "reset" } else { kind.is_empty() };
+        let is_right = if is_lost {
+            kind == "closed" || kind == "reset"
+        } else {
+            kind.is_empty()
+        };
         // A reset may take a response with it that was on its way.
-        assert!(*n == 1 && (is_right || name.as_str() > "/0"), "{outcomes:?}");
+        assert!(
+            *n == 1 && (is_right || name.as_str() > "/0"),
+            "{outcomes:?}"
+        );
     }
     assert_eq!(outcomes.len(), 8);
     let failed = outcomes.iter().filter(|o| !o.2.is_empty()).count();
@@ -161,8 +175,15 @@ fn a_bad_response_fails_its_request_and_those_behind_it_are_answered_after_all()
             if request.target() != "/3" {
                 return Reply::ok("", b"fine");
             }
-            let end = if kind == "closed" { End::Close } else { End::Stay };
-            Reply { end, ..Reply::bytes(bytes) }
+            let end = if kind == "closed" {
+                End::Close
+            } else {
+                End::Stay
+            };
+            Reply {
+                end,
+                ..Reply::bytes(bytes)
+            }
         });
         let flow: String = (0..6).map(|n| get(&format!("/{n}"), "")).collect();
         let summary = run(&plan(&server.url(), (1, 1, 8), &flow));
@@ -170,7 +191,10 @@ fn a_bad_response_fails_its_request_and_those_behind_it_are_answered_after_all()
         for (name, status, found, n) in &outcomes {
             let is_reset = kind == "closed" && found == "reset";
             let wanted = if name == "/3" { kind } else { "" };
-            assert!(*n == 1 && (found == wanted || name == "/3" && is_reset), "{bytes}: {outcomes:?}");
+            assert!(
+                *n == 1 && (found == wanted || name == "/3" && is_reset),
+                "{bytes}: {outcomes:?}"
+            );
             assert_eq!(status == "200", name != "/3", "{outcomes:?}");
         }
         assert_eq!(outcomes.len(), 6);
@@ -194,18 +218,26 @@ fn a_request_past_its_time_fails_alone() {
         .collect();
     let summary = run(&plan(&server.url(), (1, 2, 4), &flow));
     for (name, _, kind, n) in outcomes(&summary) {
-        assert_eq!((kind.as_str(), n), (if name == "/2" { "timeout" } else { "" }, 2), "{name}");
+        assert_eq!(
+            (kind.as_str(), n),
+            (if name == "/2" { "timeout" } else { "" }, 2),
+            "{name}"
+        );
     }
     assert_eq!(count(&summary, "iterations"), 2);
 }
 
 #[test]
 fn unasked_bytes_after_the_last_response_cost_the_connection_and_no_request() {
-    let server = Server::start(|_| Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfinex"));
+    let server =
+        Server::start(|_| Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfinex"));
     let flow: String = (0..6).map(|n| get(&format!("/{n}"), "")).collect();
     let summary = run(&plan(&server.url(), (1, 1, 4), &flow));
     // The extra byte is where the next status line should be: that response is the wrong one.
-    let wrong = outcomes(&summary).iter().filter(|o| o.2 == "protocol").count();
+    let wrong = outcomes(&summary)
+        .iter()
+        .filter(|o| o.2 == "protocol")
+        .count();
     assert_eq!(count(&summary, "http_reqs"), 6);
     assert!(wrong < 6);
     assert!(times(&server.seen()).values().all(|n| *n <= 2));
@@ -245,7 +277,10 @@ fn redirects_and_cookies_work_and_what_is_sent_again_is_what_was_sent() {
         _ => Reply::ok("", &request.body),
     });
     let flow = get("/login", "")
-        + &get("/moved", ", method: PUT, body: \"i${iteration} ${uuid}\", assert: [ { type: body_matches, pattern: '^i[0-9]+ ' } ]")
+        + &get(
+            "/moved",
+            ", method: PUT, body: \"i${iteration} ${uuid}\", assert: [ { type: body_matches, pattern: '^i[0-9]+ ' } ]",
+        )
         + &get("/away", "")
         + &get("/plain", "");
     let summary = run(&plan(&server.url(), (1, 20, 16), &flow));
@@ -255,7 +290,9 @@ fn redirects_and_cookies_work_and_what_is_sent_again_is_what_was_sent() {
     assert_eq!((seen.len(), count(&summary, "http_reqs")), (120, 120));
     assert_eq!(count(&summary, "iterations"), 20);
     let bodies = |target: &str| {
-        let of = seen.iter().filter(|s| s.target() == target && s.method() == "PUT");
+        let of = seen
+            .iter()
+            .filter(|s| s.target() == target && s.method() == "PUT");
         of.map(|s| s.body.clone()).collect::<Vec<_>>()
     };
     assert_eq!(bodies("/moved"), bodies("/there"));
@@ -277,7 +314,10 @@ fn loops_choices_rows_and_iterations_are_as_without_pipelining() {
     let summary = run(&text);
     assert_no_failure(&summary);
     let seen = server.seen();
-    assert_eq!((seen.len() as u64, count(&summary, "iterations")), (3 * (10 * 4 + 1), 30));
+    assert_eq!(
+        (seen.len() as u64, count(&summary, "iterations")),
+        (3 * (10 * 4 + 1), 30)
+    );
     let times = times(&seen);
     for vu in 1..=3 {
         for iteration in 0..10 {
@@ -288,7 +328,13 @@ fn loops_choices_rows_and_iterations_are_as_without_pipelining() {
     }
     // 30 iterations over five rows: each row six times, with both items.
     for row in 0..5 {
-        assert_eq!((times[&format!("/each/a/r{row}")], times[&format!("/each/b/r{row}")]), (6, 6));
+        assert_eq!(
+            (
+                times[&format!("/each/a/r{row}")],
+                times[&format!("/each/b/r{row}")]
+            ),
+            (6, 6)
+        );
     }
     assert_eq!(times["/third"], 3);
 }
@@ -298,13 +344,23 @@ fn shared_iterations_are_as_many_as_the_plan_says() {
     let server = Server::start(|request| {
         // Every so many requests the connection ends.
         let ends = request.target().ends_with("99");
-        let end = if ends && request.behind % 2 == 0 { End::Close } else { End::Stay };
-        Reply { end, ..Reply::ok("", b"fine") }
+        let end = if ends && request.behind % 2 == 0 {
+            End::Close
+        } else {
+            End::Stay
+        };
+        Reply {
+            end,
+            ..Reply::ok("", b"fine")
+        }
     });
     let text = plan(&server.url(), (5, 1000, 16), &get("/x/${counter}", ""))
         .replace("per-vu-iterations", "shared-iterations");
     let summary = run(&text);
-    assert_eq!((count(&summary, "iterations"), count(&summary, "http_reqs")), (1000, 1000));
+    assert_eq!(
+        (count(&summary, "iterations"), count(&summary, "http_reqs")),
+        (1000, 1000)
+    );
 }
 
 #[test]
@@ -321,7 +377,10 @@ fn a_stop_of_the_run_lets_what_is_in_flight_be_answered() {
     assert_no_failure(&summary);
     let requests = count(&summary, "http_reqs");
     assert!(requests >= 4);
-    assert_eq!((requests, requests), (server.seen().len() as u64, count(&summary, "iterations")));
+    assert_eq!(
+        (requests, requests),
+        (server.seen().len() as u64, count(&summary, "iterations"))
+    );
 }
 
 #[test]
@@ -331,7 +390,11 @@ fn a_failed_assert_that_ends_the_test_ends_it() {
         _ => Reply::ok("", b"fine"),
     });
     let more = ", assert: [ { type: body_contains, value: fine, on_failure: abort_test } ]";
-    let text = plan(&server.url(), (1, 100_000, 8), &get("/x/${iteration}", more));
+    let text = plan(
+        &server.url(),
+        (1, 100_000, 8),
+        &get("/x/${iteration}", more),
+    );
     let summary = run(&text);
     let seen = server.seen().len() as u64;
     assert!((41..=41 + 16).contains(&seen), "{seen}");
@@ -343,12 +406,18 @@ fn a_failed_assert_that_ends_the_test_ends_it() {
 fn what_is_cancelled_is_not_counted() {
     let server = Server::start(|request| match request.target() {
         "/0" => Reply::ok("", b"fine"),
-        _ => Reply { end: End::Stall, ..Reply::default() },
+        _ => Reply {
+            end: End::Stall,
+            ..Reply::default()
+        },
     });
     let text = plan(&server.url(), (1, 1, 8), &get("/${iteration}", "")).replace(
         "executor: per-vu-iterations\n    vus: 1\n    iterations: 1",
         "executor: constant-vus\n    vus: 1\n    duration: 200ms\n    graceful_stop: 100ms",
     );
     let summary = run(&text);
-    assert_eq!((count(&summary, "http_reqs"), count(&summary, "iterations")), (1, 1));
+    assert_eq!(
+        (count(&summary, "http_reqs"), count(&summary, "iterations")),
+        (1, 1)
+    );
 }

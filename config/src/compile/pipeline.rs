@@ -57,7 +57,10 @@ fn pace(scenario: &PlanScenario, executor: &Executor) -> Option<Hindrance> {
         return None;
     };
     let why = format!("it has a `{limit}`");
-    Some((why, "a limited rate needs no requests in flight ahead of it"))
+    Some((
+        why,
+        "a limited rate needs no requests in flight ahead of it",
+    ))
 }
 
 /// What was seen of a flow so far.
@@ -116,6 +119,10 @@ impl Look<'_> {
         if !request.http.keep_alive {
             let why = "`keep_alive` is off";
             return Some((why.to_owned(), "pipelining needs connections that stay"));
+        }
+        if request.http.caches {
+            let why = "`cache` is on: a response decides whether a later request is sent";
+            return Some((why.to_owned(), "pipelining is for users without a cache"));
         }
         self.reads(&request.head);
         request.body.iter().for_each(|body| self.reads(body));

@@ -36,10 +36,10 @@ const ENGINE_KEYS: &[Key] = &[
         Kind::Text,
         "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
     ),
-    not_yet(
+    key(
         "source_ips",
-        "connections begin at the address that the system chooses",
-        "Addresses to connect from",
+        Kind::OneOrMore(&Kind::Name),
+        "The machine's own addresses to dial from, in turn, each an address or a CIDR such as `10.0.0.16/28`",
     ),
     not_yet(
         "spin",

@@ -1,6 +1,7 @@
 //! HTTP/1.1 on the client's side: requests from templates, responses from bytes. Nothing here does I/O.
 
 mod body;
+pub(crate) mod cache;
 mod cookies;
 mod decode;
 #[cfg(test)]
@@ -10,9 +11,11 @@ mod head;
 pub(crate) mod redirect;
 mod render;
 mod response;
+mod tunnel;
 
 pub(crate) use cookies::{Jar, Visit};
 pub(crate) use decode::Decoder;
-pub(crate) use head::{Expected, HEADERS_AT_HAND, note};
+pub(crate) use head::{Expected, HEADERS_AT_HAND, header_space, note, parse as parse_head};
 pub(crate) use render::{RenderError, Values, decimal, render};
 pub(crate) use response::{Advance, Reader, Response, Wanted};
+pub(crate) use tunnel::connect_answer;

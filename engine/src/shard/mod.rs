@@ -2,7 +2,9 @@
 
 mod attend;
 mod bodies;
+mod caching;
 mod client;
+mod dial;
 mod driver;
 mod exchange;
 mod feed;
@@ -12,6 +14,7 @@ mod hop;
 mod judge;
 mod load;
 mod pipeline;
+mod proxy;
 mod request;
 mod rng;
 mod show;

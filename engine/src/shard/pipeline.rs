@@ -8,7 +8,6 @@
 //! of its answer. The first request of a connection goes alone too, so that a server that does not keep connections is
 //! not sent what it will not answer (RFC 9112 section 9.3.2 asks for that after a failure).
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -25,18 +24,30 @@ use super::state::{Prepared, Shard};
 use super::tasks::signal;
 use super::tls;
 use super::turns::Work;
-use super::vars::Vars;
 use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
 use crate::clock::now_ns;
 use crate::error_kind::ErrorKind;
-use crate::http::{Advance, Jar, RenderError, Response};
-use crate::instances::Instances;
+use crate::http::{Advance, RenderError, Response, note};
 use crate::metrics::Sample;
 use crate::tls::Session;
 
 /// No further request is added to what goes out at once when it has so many bytes: below what the ring sends without a
 /// copy of its own.
 const BATCH_BYTES_ENOUGH: usize = 32 * 1024;
+
+/// What a request may use of its user. A macro, because what else of the user is borrowed meanwhile differs.
+macro_rules! own {
+    ($user:ident) => {
+        Own {
+            vars: &$user.vars,
+            instances: &$user.instances,
+            jar: &$user.jar,
+            // A flow whose requests may be answered by kept responses is not pipelined.
+            caching: None,
+            task: $user.client.task,
+        }
+    };
+}
 
 /// A request without a whole response.
 struct InFlight {
@@ -321,12 +332,7 @@ impl Vu {
         match &shard.prepared[id.at()] {
             Prepared::Static(always) if !sends_cookies => line.batch.extend_from_slice(always),
             prepared => {
-                let call = Call::new(
-                    shard,
-                    id,
-                    None,
-                    own(&self.vars, &self.instances, &self.jar),
-                );
+                let call = Call::new(shard, id, None, own!(self));
                 let mut scratch = shard.scratch.borrow_mut();
                 let (head, body) = &mut *scratch;
                 match shard.render_request(call, head, body) {
@@ -341,6 +347,7 @@ impl Vu {
                 if sends_cookies {
                     shard.add_cookies(call, head, body);
                 }
+                shard.address_to_proxy(call, head);
                 line.batch.extend_from_slice(head);
             }
         }
@@ -374,12 +381,7 @@ impl Vu {
         };
         let sent = {
             let mut ring = self.shard.ring.borrow_mut();
-            tls::send(
-                &mut ring,
-                connection.slot,
-                &mut connection.tls,
-                &line.batch,
-            )
+            tls::send(&mut ring, connection.slot, &mut connection.tls, &line.batch)
         };
         let plain = line.batch.len();
         line.batch.clear();
@@ -400,6 +402,7 @@ impl Vu {
     /// Takes all responses that have come; what keeps the connection from carrying another one.
     fn take(&mut self, line: &mut Line, now: u64) -> Option<End> {
         let shard = Rc::clone(&self.shard);
+        let own = own!(self);
         let Client {
             connections,
             reader,
@@ -416,7 +419,7 @@ impl Vu {
         let is_tls = connection.tls.is_some();
         let mut taken = Taken {
             shard: &shard,
-            own: own(&self.vars, &self.instances, &self.jar),
+            own,
             scenario: self.scenario,
             failed: 0,
             is_tls,
@@ -457,6 +460,11 @@ impl Vu {
                     shown.received(&run[at..]);
                 }
                 let judge = |response: &Response<'_>| {
+                    if response.notes & wanted.notes & note::CODED != 0 {
+                        // Decoding looks at the deadline, and that of another one may be the first.
+                        let mut tasks = shard.tasks.borrow_mut();
+                        tasks.set_deadline(taken.own.task, front.deadline_ns);
+                    }
                     if response.notes & wanted.notes != 0 && !front.bytes.is_empty() {
                         // What it was rendered from has moved on.
                         let hop = Hop::again(&shard, call.origin, front.bytes.clone());
@@ -557,9 +565,7 @@ impl Vu {
                 End::Tls(_) if is_front => Some((ErrorKind::Tls, 0)),
                 End::Timeout if request.deadline_ns <= reaped_ns => Some((ErrorKind::Timeout, 0)),
                 _ if is_idempotent(&step.method) => None,
-                End::Gone(errno) if *errno != 0 => {
-                    Some((ErrorKind::of_connection(*errno), *errno))
-                }
+                End::Gone(errno) if *errno != 0 => Some((ErrorKind::of_connection(*errno), *errno)),
                 _ => Some((ErrorKind::Closed, 0)),
             };
             let ends = request.ends;
@@ -574,9 +580,8 @@ impl Vu {
                     sample.error = Some(kind);
                     match &end {
                         End::Tls(why) if is_front => {
-                            let text = || {
-                                format!("{} ({}): {why}", step.name, shard.address(step.origin))
-                            };
+                            let text =
+                                || format!("{} ({}): {why}", step.name, shard.address(step.origin));
                             shard.record.borrow_mut().error(kind, text);
                         }
                         End::Wrong(_) | End::Timeout | End::Tls(_) if kind == ErrorKind::Closed => {
@@ -627,6 +632,7 @@ impl Vu {
                 Aside::Again(request) => {
                     let hop = shard.hop_of(&request);
                     let start_ns = now_ns();
+                    shard.record.borrow_mut().scenarios[self.scenario.at()].stale_retries += 1;
                     let resumed = Resumed {
                         hop,
                         blocked_ns: start_ns.saturating_sub(request.begun_ns),
@@ -654,7 +660,7 @@ impl Vu {
         let shard = Rc::clone(&self.shard);
         let hop = shard.hop_of(request);
         let followed = {
-            let own = own(&self.vars, &self.instances, &self.jar);
+            let own = own!(self);
             let call = Call::new(&shard, request.id, Some(&hop), own);
             self.client.follow(call, moved).await
         };
@@ -711,18 +717,6 @@ impl Shard {
         };
         let origin = self.program.requests[request.id.at()].origin;
         Hop::again(self, origin, bytes)
-    }
-}
-
-fn own<'u>(
-    vars: &'u RefCell<Vars>,
-    instances: &'u RefCell<Instances>,
-    jar: &'u RefCell<Jar>,
-) -> Own<'u> {
-    Own {
-        vars,
-        instances,
-        jar,
     }
 }
 
@@ -812,7 +806,11 @@ impl Taken<'_> {
                 self.shard
                     .record_error(request.id, step.origin, kind, errno);
             }
-            Broken::Cancelled | Broken::Tls(_) | Broken::Unsent(_) | Broken::Stale => {
+            Broken::Cancelled
+            | Broken::Tls(_)
+            | Broken::Proxy(_)
+            | Broken::Unsent(_)
+            | Broken::Stale => {
                 sample.error = Some(ErrorKind::Protocol);
             }
         }

@@ -44,11 +44,11 @@ impl Shown {
         let number = self.count.get() + 1;
         self.count.set(number);
         self.sent.push_back((number, id));
-        let (name, address) = (
-            &shard.program.requests[id.at()].name,
-            shard.address(origin),
+        let (name, address) = (&shard.program.requests[id.at()].name, shard.address(origin));
+        let title = format!(
+            "request {number} ({name}) to {address}, {} bytes",
+            bytes.len()
         );
-        let title = format!("request {number} ({name}) to {address}, {} bytes", bytes.len());
         let kept = &bytes[..bytes.len().min(MESSAGE_BYTES_MAX)];
         tell(&shard.program.secrets, &title, "> ", kept, bytes.len());
     }
@@ -57,7 +57,8 @@ impl Shown {
     #[cold]
     pub(super) fn received(&mut self, bytes: &[u8]) {
         let room = MESSAGE_BYTES_MAX - self.response.len();
-        self.response.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.response
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.response_len += bytes.len();
     }
 
@@ -82,7 +83,13 @@ impl Shown {
         while !self.sent.is_empty() {
             let title = format!("{}: no whole response", self.next("request", shard));
             let kept = std::mem::take(&mut self.response);
-            tell(&shard.program.secrets, &title, "< ", &kept, self.response_len);
+            tell(
+                &shard.program.secrets,
+                &title,
+                "< ",
+                &kept,
+                self.response_len,
+            );
             self.response_len = 0;
         }
     }
@@ -184,7 +191,13 @@ mod tests {
             &[b'x'; 2000],
         ]
         .concat();
-        let text = message(&Secrets::default(), "response", "< ", &bytes, bytes.len() + 5);
+        let text = message(
+            &Secrets::default(),
+            "response",
+            "< ",
+            &bytes,
+            bytes.len() + 5,
+        );
         let lines: Vec<&str> = text.lines().collect();
         let body = format!("< {}", "x".repeat(BODY_BYTES_MAX));
         assert_eq!(

@@ -235,11 +235,15 @@ mod tests {
             let (mut few, mut many) = (Pairs::new(), Vec::new());
             let pairs = pair(&fields, headers, &text, (&mut few, &mut many));
             let pairs = pairs.iter();
-            pairs.map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+            pairs
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect()
         };
         let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             let pairs = pairs.iter();
-            pairs.map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+            pairs
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect()
         };
         let all = [
             ("set-cookie", "a=1"),
