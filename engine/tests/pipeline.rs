@@ -10,6 +10,9 @@ use std::time::Duration;
 use loadr_engine::Summary;
 use support::{End, Reply, Seen, Server, assert_no_failure, outcomes, run};
 
+/// The number of the first connection that carries requests: the run's preparation has made one before.
+const FIRST: usize = 1;
+
 /// A plan whose users each go through the flow so often, with so many requests in flight.
 fn plan(base: &str, (vus, iterations, pipeline): (u32, u32, u32), flow: &str) -> String {
     format!(
@@ -19,7 +22,7 @@ fn plan(base: &str, (vus, iterations, pipeline): (u32, u32, u32), flow: &str) ->
 }
 
 fn get(path: &str, more: &str) -> String {
-    format!("      - request: {{ name: {path}, url: {path}{more} }}\n")
+    format!("      - request: {{ name: \"{path}\", url: \"{path}\"{more} }}\n")
 }
 
 fn count(summary: &Summary, metric: &str) -> u64 {
@@ -80,7 +83,7 @@ fn each_response_goes_to_its_request_whatever_its_framing_and_its_packets() {
     assert_no_failure(&summary);
     let seen = server.seen();
     assert_eq!((seen.len(), count(&summary, "iterations")), (96, 2));
-    assert!(seen.iter().all(|s| s.connection == 0));
+    assert!(seen.iter().all(|s| s.connection == FIRST));
     assert_eq!(count(&summary, "http_reqs"), 96);
     // In the flow's order, the first alone, and then ahead of the responses.
     let order: Vec<&str> = seen.iter().map(Seen::target).collect();
@@ -94,7 +97,7 @@ fn each_response_goes_to_its_request_whatever_its_framing_and_its_packets() {
 fn requests_behind_the_end_of_a_connection_are_sent_once_more_if_they_may_be_and_alone() {
     for (end, says_so) in [(End::Close, true), (End::Close, false), (End::Reset, false)] {
         let server = Server::start(move |request| {
-            if request.target() != "/4" || request.connection != 0 {
+            if request.target() != "/4" || request.connection != FIRST {
                 return Reply::ok("", b"fine");
             }
             let fields = if says_so { "connection: close\r\n" } else { "" };
@@ -112,16 +115,21 @@ fn requests_behind_the_end_of_a_connection_are_sent_once_more_if_they_may_be_and
         let seen = server.seen();
         let answered: Vec<&Seen> = seen
             .iter()
-            .filter(|s| s.connection > 0 || s.target() <= "/4")
+            .filter(|s| s.connection > FIRST || s.target() <= "/4")
             .collect();
         // Each that the first connection did not answer came once over another one.
         if end == End::Close {
             assert_no_failure(&summary);
             assert_eq!(answered.len(), 10, "{what}");
         }
-        assert!(times(&seen).values().all(|n| *n == 1), "{what}");
+        // A reset may take the response with it that was on its way.
+        let most = if end == End::Reset { 2 } else { 1 };
+        assert!(times(&seen).values().all(|n| *n <= most), "{what}");
         // Those that were in flight come one by one.
-        let again: Vec<&&Seen> = answered.iter().filter(|s| s.connection == 1).collect();
+        let again: Vec<&&Seen> = answered
+            .iter()
+            .filter(|s| s.connection == FIRST + 1)
+            .collect();
         assert!(
             again.len() >= 4 && again[..4].iter().all(|s| s.behind == 0),
             "{what}"
@@ -133,7 +141,7 @@ fn requests_behind_the_end_of_a_connection_are_sent_once_more_if_they_may_be_and
 fn requests_that_may_not_be_sent_twice_fail_when_their_connection_ends_before_them() {
     let server = Server::start(|request| {
         let reply = Reply::ok("", b"fine");
-        let is_last = request.target() == "/3" && request.connection == 0;
+        let is_last = request.target() == "/3" && request.connection == FIRST;
         let end = if is_last { End::Close } else { End::Stay };
         Reply { end, ..reply }
     });

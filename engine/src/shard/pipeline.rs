@@ -327,6 +327,10 @@ impl Vu {
         let shard = &self.shard;
         let request = &shard.program.requests[id.at()];
         let sends_cookies = request.http.sends_cookies && !self.jar.borrow().is_empty();
+        if line.in_flight.is_empty() {
+            // What went alone has left its response there.
+            self.client.reader.reset();
+        }
         let before = line.batch.len();
         let mut bytes = Vec::new();
         match &shard.prepared[id.at()] {
