@@ -119,6 +119,7 @@ Examples:
   loadr-fast run --cores 16 --summary-export summary.json plan.yaml
   loadr-fast run plan.yaml -e staging --vus 200 --duration 30s --tags smoke
   loadr-fast run --embedded-target examples/quickstart.yaml
+  loadr-fast run --http-debug --vus 1 --iterations 1 plan.yaml
   loadr-fast run --source-ips 10.0.0.16/28 plan.yaml
   loadr-fast run plan.yaml --output json=results.jsonl --output prometheus=127.0.0.1:9464
   loadr-fast run --ui --no-tui plan.yaml | tee summary.txt
@@ -127,6 +128,7 @@ Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
   loadr-fast run http://127.0.0.1:8080/orders -n 1000 -m POST -H 'Content-Type: application/json' -b '{\"count\": 1}'
   loadr-fast run http://127.0.0.1:8080/ --rate 500 -d 30s --print-plan > plan.yaml
+  loadr-fast run http://127.0.0.1:8080/ -c 64 --pipeline 16
 
 Exit codes:
   0 all held · 1 an error · 98 --strict and the generator was the bottleneck · 99 a threshold failed · 130 interrupted";
@@ -208,6 +210,14 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,
 
+    /// Show what the first virtual user sends and gets, on standard error: heads, and the beginnings of bodies, without
+    /// secrets. For looking at a plan, not for measuring.
+    #[arg(long)]
+    pub(crate) http_debug: bool,
+
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
+
     // Last: what comes after a heading stands under it.
     #[command(flatten)]
     pub(crate) load: LoadArgs,
@@ -217,6 +227,22 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) ui: crate::page::UiArgs,
+}
+
+/// How connections are used, over what the plan's `engine` says.
+#[derive(Debug, Args)]
+pub(crate) struct WireArgs {
+    /// Requests in flight on each connection, answered in order (HTTP/1.1 pipelining); replaces `engine.pipeline`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) pipeline: Option<u32>,
+
+    /// The most bytes of a response's body that the plan reads, such as `64MiB`; replaces `engine.max_body`.
+    #[arg(long, value_name = "SIZE", value_parser = loadr_config::parse_size)]
+    pub(crate) max_body: Option<u64>,
+
+    /// The most header fields of a response; replaces `engine.max_headers`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub(crate) max_headers: Option<u32>,
 }
 
 /// How much is sent, over what the plan says.

@@ -38,6 +38,9 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     let over = Options {
         outputs: args.outputs.clone(),
         spin: args.spin,
+        pipeline: args.wire.pipeline,
+        max_body_bytes: args.wire.max_body,
+        max_headers: args.wire.max_headers,
         ..options(args.env.as_deref(), base_url)
     };
     let compiled = source.compile(args, over)?;
@@ -85,6 +88,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         cores,
         seed: args.seed.unwrap_or_else(seed),
         is_strict: args.strict,
+        shows_http: args.http_debug,
     };
     // Last of all that can fail before the run: files are emptied, ports are taken.
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;

@@ -53,6 +53,10 @@ pub(crate) struct Engine {
     pub(crate) cores: Option<Text>,
     pub(crate) source_ips: Vec<Text>,
     pub(crate) spin: Option<Duration>,
+    /// With where it is said.
+    pub(crate) pipeline: Option<(u32, At)>,
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) headers_max: Option<u32>,
 }
 
 /// The rest of `defaults.http`.

@@ -33,6 +33,8 @@ pub struct RunSpec {
     pub seed: u64,
     /// Whether it is a failure of the run when the generator may have been the bottleneck.
     pub is_strict: bool,
+    /// Whether what the first virtual user sends and gets is written to standard error.
+    pub shows_http: bool,
 }
 
 /// Why a run could not begin, or broke off.
@@ -127,6 +129,7 @@ pub fn run_resolving(
         let shard = ShardSpec {
             index: index as u32,
             count: spec.cores.len() as u32,
+            shows: spec.shows_http && index == 0,
             program: Arc::clone(&program),
             plugins: Arc::clone(plugins),
             fleet: Arc::clone(&fleet),

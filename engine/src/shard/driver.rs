@@ -37,6 +37,8 @@ pub(crate) struct ShardSpec {
     /// Which of how many.
     pub(crate) index: u32,
     pub(crate) count: u32,
+    /// Whether its first virtual user is shown to people.
+    pub(crate) shows: bool,
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) fleet: Arc<Fleet>,
