@@ -5,6 +5,7 @@ mod body;
 mod builder;
 mod chain;
 mod data;
+mod dial;
 mod engine;
 mod executor;
 mod expressions;
@@ -12,6 +13,7 @@ mod flow;
 mod head;
 mod made;
 mod multipart;
+mod output;
 mod request;
 mod response;
 mod scope;
@@ -75,6 +77,7 @@ pub(crate) fn compile(
     compiler.secrets();
     compiler.data();
     let plugins = compiler.plugins();
+    let outputs = compiler.outputs();
     let scenarios = plan
         .scenarios
         .iter()
@@ -84,8 +87,10 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
-    let engine = compiler.engine();
     compiler.own_metrics();
+    let (proxy, credentials) = compiler.proxy().unzip();
+    let credentials = credentials.unwrap_or_default();
+    let engine = compiler.engine();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -101,10 +106,18 @@ pub(crate) fn compile(
         origins: compiler.origins,
         tls,
         hosts,
+        proxy,
+        dns_ttl: plan.http.dns_ttl,
+        connect_timeout: plan.http.connect_timeout,
         vars: compiler.vars,
         data: compiler.sources,
         secrets: Arc::new(Secrets::new(
-            compiler.secrets.values().flatten().map(|value| &**value),
+            compiler
+                .secrets
+                .values()
+                .flatten()
+                .map(|value| &**value)
+                .chain(credentials.iter().map(String::as_str)),
         )),
         requests: compiler.requests,
         scenarios,
@@ -124,6 +137,7 @@ pub(crate) fn compile(
             .map(|(place, _)| place)
             .collect(),
         engine,
+        outputs,
     }
 }
 

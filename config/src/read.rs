@@ -4,6 +4,7 @@
 mod data;
 mod executor;
 mod flow;
+mod output;
 mod reader;
 mod request;
 mod response;
@@ -41,6 +42,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         plugins: Vec::new(),
         metrics: Vec::new(),
         engine: Engine::default(),
+        outputs: output::read_outputs(&root),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
@@ -57,9 +59,15 @@ pub(crate) fn read(document: &Node) -> Plan {
                 compression: http.flag("compression"),
                 keep_alive: http.flag("keep_alive"),
                 cookies: http.flag("cookies"),
+                connect_timeout: http.duration("connect_timeout"),
+                cache: http.flag("cache").unwrap_or(false),
+                tracing: http.flag("tracing").unwrap_or(false),
+                proxy: http.text("proxy"),
+                dns_ttl: None,
                 hosts: http.pairs("hosts"),
                 tls: Tls::default(),
             };
+            http.table("dns", |dns| plan.http.dns_ttl = dns.duration("ttl"));
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
@@ -88,6 +96,7 @@ pub(crate) fn read(document: &Node) -> Plan {
     root.table("engine", |engine| {
         plan.engine = Engine {
             cores: engine.text("cores"),
+            source_ips: engine.one_or_more("source_ips"),
             spin: engine.duration("spin"),
         };
     });

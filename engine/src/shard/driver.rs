@@ -1,6 +1,5 @@
 //! The shard's loop: one system call a turn, then everyone who got something runs, then again.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -14,6 +13,7 @@ use super::load::Load;
 use super::state::{NEVER, Phase, ScenarioState, Shard};
 use super::tasks::signal;
 use super::tools::Tools;
+use crate::addresses::{Addresses, Resolve};
 use crate::aggregate::Handover;
 use crate::clock::{now_ns, thread_cpu_ns};
 use crate::control::Control;
@@ -41,7 +41,10 @@ pub(crate) struct ShardSpec {
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) fleet: Arc<Fleet>,
     /// By origin.
-    pub(crate) addresses: Arc<[SocketAddr]>,
+    pub(crate) addresses: Addresses,
+    /// Those that are looked up in the run.
+    pub(crate) fresh_addresses: Receiver<Addresses>,
+    pub(crate) resolver: Arc<dyn Resolve>,
     /// When the plan has an origin that is reached over TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) control: Control,
@@ -85,7 +88,7 @@ impl Change {
 /// # Errors
 /// What could not be set up, for people.
 pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
-    let prepared = prepare(&spec);
+    let prepared = prepare(&mut spec);
     // Whatever happened, the others must not wait for this shard.
     let start_ns = spec.start.ready(prepared.is_ok());
     let (shard, start_ns) = match (prepared, start_ns) {
@@ -103,7 +106,7 @@ pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
     Ok(())
 }
 
-fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
+fn prepare(spec: &mut ShardSpec) -> Result<Rc<Shard>, String> {
     // Sleeps end when they are due, not up to 50 µs later; where it is not allowed they end a little later.
     let _ = nix::sys::prctl::set_timerslack(1);
     let connections: u64 = spec
@@ -243,6 +246,9 @@ impl Driver {
                 }
                 ring.reaped_ns()
             };
+            if let Some(samples) = &mut shard.record.borrow_mut().samples {
+                samples.now_ns = reaped_ns;
+            }
             shard.tasks.borrow_mut().fire(reaped_ns, |late_ns| {
                 shard.record.borrow_mut().lag.record(late_ns);
             });
