@@ -1,6 +1,8 @@
 //! Whole schedules on a simulated clock: random plans over random numbers of shards, with users that take random times.
 //! What must hold for every run is checked for each.
 
+mod plans;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -25,9 +27,10 @@ struct Tally {
     busy_max: u32,
 }
 
-/// One shard of an open model.
+/// One shard of an open model. Each order (when, and the rate from then on) is obeyed in its turn.
 fn open_shard(
     mut arrivals: Arrivals,
+    orders: &[(u64, f64)],
     most: u32,
     cancel_ns: u64,
     mut service_ns: impl FnMut() -> u64,
@@ -36,7 +39,16 @@ fn open_shard(
     let mut pool = Pool::new(most);
     let mut ends: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
     let mut busy_max = 0;
-    while let Some(due_ns) = arrivals.due_ns() {
+    let mut orders = orders.iter().peekable();
+    loop {
+        let due_ns = arrivals.due_ns().unwrap_or(u64::MAX);
+        if let Some((at_ns, rate)) = orders.next_if(|order| order.0 <= due_ns) {
+            arrivals.set_from(*at_ns, *rate);
+            continue;
+        }
+        if due_ns == u64::MAX {
+            break;
+        }
         arrivals.advance();
         while let Some(&Reverse((end_ns, user))) = ends.peek().filter(|e| e.0.0 <= due_ns) {
             ends.pop();
@@ -63,6 +75,41 @@ fn open_shard(
             tally.cancelled += 1;
         }
     }
+}
+
+/// One shard of a fixed number of users; each begins its next iteration as the last one ends, if `take` has one for it.
+fn closed_shard(
+    users: u32,
+    mut take: impl FnMut(u32) -> bool,
+    (end_ns, cancel_ns): (u64, u64),
+    mut service_ns: impl FnMut() -> u64,
+    tally: &mut Tally,
+) {
+    let mut free: BinaryHeap<Reverse<(u64, u32)>> = (0..users).map(|u| Reverse((0, u))).collect();
+    let mut busy = BinaryHeap::new();
+    let mut busy_max = 0;
+    while let Some(Reverse((now_ns, user))) = free.pop() {
+        while busy
+            .peek()
+            .is_some_and(|end: &Reverse<u64>| end.0 <= now_ns)
+        {
+            busy.pop();
+        }
+        if now_ns >= end_ns || !take(user) {
+            continue;
+        }
+        tally.started += 1;
+        let ended_ns = now_ns + service_ns().max(1);
+        busy.push(Reverse(ended_ns));
+        busy_max = busy_max.max(busy.len() as u32);
+        if ended_ns <= cancel_ns {
+            tally.finished += 1;
+            free.push(Reverse((ended_ns, user)));
+        } else {
+            tally.cancelled += 1;
+        }
+    }
+    tally.busy_max += busy_max;
 }
 
 /// One shard of users that follow a ramp; each begins its next iteration as the last one ends.
@@ -193,7 +240,7 @@ proptest! {
             prop_assert!(most > 0, "a shard with arrivals has users");
             let arrivals = Arrivals::new(curve.clone(), arrival, seed, (index, count));
             let cancel_ns = curve.end_ns() + nanos(ms(graceful_ms));
-            open_shard(arrivals, most, cancel_ns, service(seed, index, service_ms * 1_000_000), &mut tally);
+            open_shard(arrivals, &[], most, cancel_ns, service(seed, index, service_ms * 1_000_000), &mut tally);
         }
         prop_assert_eq!(tally.started + tally.dropped, planned);
         prop_assert_eq!(tally.finished, tally.started - tally.cancelled);
@@ -331,6 +378,7 @@ fn an_hour_of_a_thousand_a_second_is_a_moment() {
         let arrivals = Arrivals::new(curve.clone(), Arrival::Uniform, 0, (index, 4));
         open_shard(
             arrivals,
+            &[],
             10,
             curve.end_ns(),
             service(1, index, 5_000_000),
