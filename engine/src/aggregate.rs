@@ -173,6 +173,7 @@ impl Aggregate {
                     shards: &passed.shards,
                     samples: &passed.samples,
                 });
+                control.passed(&passed.progress);
                 self.timeline.push(passed.progress);
                 if let Some(failed) = thresholds::first_to_abort(self) {
                     control.stop(StopReason::Threshold(failed));

@@ -166,6 +166,14 @@ impl Feed {
                 }
                 decimal(number.unsigned_abs(), out);
             }
+            Made::TraceParent => {
+                let mut rng = self.rng.borrow_mut();
+                out.extend_from_slice(b"00-");
+                hex(&mut rng, 32, out);
+                out.push(b'-');
+                hex(&mut rng, 16, out);
+                out.extend_from_slice(b"-01");
+            }
             Made::Hex(len) => hex(&mut self.rng.borrow_mut(), len, out),
             Made::Alnum(len) => {
                 const ALNUM: &[u8; 62] =
