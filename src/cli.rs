@@ -7,9 +7,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadr_engine::cores::CoreChoice;
 
+use crate::color::When;
+
 #[derive(Debug, Parser)]
 #[command(name = "loadr-fast", version, about, long_about = None, arg_required_else_help = true, after_help = HELP)]
 pub(crate) struct Cli {
+    /// When to print colours: on a terminal unless `NO_COLOR` is set, always, or never.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = When::Auto, hide_possible_values = true)]
+    pub(crate) color: When,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -38,12 +44,13 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
+    #[command(after_help = DOCTOR_HELP)]
     Doctor(crate::doctor::DoctorArgs),
     /// Look at a run while it goes on, and steer it: virtual users, rate, pause, resume, stop.
     #[command(after_help = crate::ctl::HELP)]
     Ctl(crate::ctl::CtlArgs),
     /// Install, inspect, call and measure plugins.
-    #[command(arg_required_else_help = true)]
+    #[command(arg_required_else_help = true, after_help = PLUGIN_HELP)]
     Plugin(crate::plugin::PluginArgs),
 }
 
@@ -53,6 +60,17 @@ Examples:
 
 A plan that begins with this line is completed and checked by editors with a YAML language server:
   # yaml-language-server: $schema=plan.schema.json";
+
+const DOCTOR_HELP: &str = "\
+Examples:
+  loadr-fast doctor
+  loadr-fast doctor --json --cores 2-9";
+
+const PLUGIN_HELP: &str = "\
+Examples:
+  loadr-fast plugin new --lang rust my-extractor
+  loadr-fast plugin install ./my-extractor
+  loadr-fast plugin list";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -103,6 +121,8 @@ Examples:
   loadr-fast run --embedded-target examples/quickstart.yaml
   loadr-fast run --http-debug --vus 1 --iterations 1 plan.yaml
   loadr-fast run --source-ips 10.0.0.16/28 plan.yaml
+  loadr-fast run plan.yaml --output json=results.jsonl --output prometheus=127.0.0.1:9464
+  loadr-fast run --ui --no-tui plan.yaml | tee summary.txt
 
 Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
@@ -132,6 +152,10 @@ pub(crate) struct RunArgs {
     /// connections. Replaces the plan's `engine.source_ips`.
     #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',')]
     pub(crate) source_ips: Vec<String>,
+    /// How long before something is due a core stays awake for it, such as `50us`: steadier than sleep, and that much
+    /// busier. Replaces the plan's `engine.spin`.
+    #[arg(long, value_name = "D", value_parser = loadr_config::parse_duration)]
+    pub(crate) spin: Option<Duration>,
 
     /// What all random choices come from: the same one gives the same schedule of arrivals. Default: another each run.
     #[arg(long, value_name = "N")]
@@ -153,9 +177,22 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// Show more in the summary: every request and every text of a failed check, p(99.9), and what repeats the run.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Print a line a second instead of drawing on the terminal. So it is anyway where standard error is no terminal.
+    #[arg(long)]
+    pub(crate) no_tui: bool,
+
     /// Write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) summary_export: Option<PathBuf>,
+
+    /// Feed the figures of each second to `json=FILE`, `csv=FILE`, `prometheus=ADDRESS` (to be scraped), `prometheus=URL` (remote
+    /// write), `otlp=URL`, `influxdb=URL/DATABASE` or `statsd=ADDRESS`, beside the plan's `outputs`. May be given again.
+    #[arg(short = 'o', long = "output", value_name = "KIND=TARGET")]
+    pub(crate) outputs: Vec<String>,
 
     /// Start the built-in target on a free loopback port and point the plan's `base_url` at it.
     #[arg(long)]
@@ -187,6 +224,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) request: RequestArgs,
+
+    #[command(flatten)]
+    pub(crate) ui: crate::page::UiArgs,
 }
 
 /// How connections are used, over what the plan's `engine` says.

@@ -1,16 +1,18 @@
 //! The command line: arguments, wiring, exit codes.
 
 mod cli;
+mod color;
 mod ctl;
 mod doctor;
 mod export;
 mod findings;
+mod page;
 mod plugin;
-mod progress;
 mod run;
 mod signals;
 mod source;
 mod validate;
+mod watch;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -20,7 +22,7 @@ use clap::{CommandFactory, Parser};
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
-        cli::Command::Run(args) => run::run(&args),
+        cli::Command::Run(args) => run::run(&args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
         cli::Command::Schema => {
             print(&format!("{:#}\n", loadr_config::schema()));

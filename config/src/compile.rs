@@ -13,6 +13,7 @@ mod flow;
 mod head;
 mod made;
 mod multipart;
+mod output;
 mod pipeline;
 mod request;
 mod response;
@@ -81,6 +82,7 @@ pub(crate) fn compile(
     compiler.secrets();
     compiler.data();
     let plugins = compiler.plugins();
+    let outputs = compiler.outputs();
     let scenarios = plan
         .scenarios
         .iter()
@@ -144,6 +146,7 @@ pub(crate) fn compile(
             headers_max: plan.engine.headers_max.unwrap_or(HEADERS_MAX),
         },
         engine,
+        outputs,
     }
 }
 

@@ -92,11 +92,15 @@ pub struct Options {
     pub iterations: Option<u64>,
     /// Replaces `rate`, as iterations each second.
     pub rate: Option<f64>,
+    /// Replaces `engine.spin`.
+    pub spin: Option<Duration>,
     /// When there are any, only scenarios run that have one of them: the value of one of the scenario's `tags`, or
     /// `name=value`.
     pub tags: Vec<String>,
     /// Scenarios that have one of these do not run.
     pub exclude_tags: Vec<String>,
+    /// More outputs than the plan's: `KIND=TARGET`, each as it was written.
+    pub outputs: Vec<String>,
     /// Replaces `engine.pipeline`.
     pub pipeline: Option<u32>,
     /// Replaces `engine.max_body`.

@@ -2,6 +2,7 @@
 //! that remain are for output. Made by [`crate::compile`], read by the engine, never changed after.
 
 mod json_path;
+mod output;
 mod response;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub use json_path::{
     JsonPath, PathFilter, PathOperator, PathQuery, PathSegment, PathSelector, PathValue,
 };
+pub use output::{Histograms, Output, OutputTo, Receiver, StatsdTags};
 use regex::bytes::Regex;
 pub use response::{
     Assert, Cast, Check, Condition, Constant, Extract, ExtractSource, OnFailure, Pick, Refine,
@@ -122,6 +124,8 @@ pub struct Program {
     pub randoms: u32,
     /// Every meeting place of virtual users.
     pub rendezvous: Vec<Rendezvous>,
+    /// Where the figures of each second go.
+    pub outputs: Vec<Output>,
     /// The plan's `engine`.
     pub engine: Engine,
     /// What is taken of a response.
@@ -142,6 +146,8 @@ pub struct Limits {
 pub struct Engine {
     /// The processors to use, unless a flag says otherwise.
     pub cores: Option<CoreChoice>,
+    /// How long before something is due a shard stays awake for it.
+    pub spin: Duration,
     /// The addresses to dial from, in turn, each once; the system chooses when there are none.
     pub source_ips: Vec<IpAddr>,
     /// Where `source_ips` is.

@@ -4,6 +4,7 @@
 mod data;
 mod executor;
 mod flow;
+mod output;
 mod reader;
 mod request;
 mod response;
@@ -41,6 +42,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         plugins: Vec::new(),
         metrics: Vec::new(),
         engine: Engine::default(),
+        outputs: output::read_outputs(&root),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
@@ -101,6 +103,7 @@ fn read_engine(reader: &Reader<'_>) -> Engine {
     Engine {
         cores: reader.text("cores"),
         source_ips: reader.one_or_more("source_ips"),
+        spin: reader.duration("spin"),
         pipeline: count("pipeline").zip(reader.at("pipeline")),
         body_bytes_max: reader.size("max_body"),
         headers_max: count("max_headers"),

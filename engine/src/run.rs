@@ -11,6 +11,7 @@ use crate::addresses::{Refresher, Resolve, SystemResolver};
 use crate::aggregate::Aggregate;
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
+use crate::cores::stand_aside;
 use crate::error_kind::ErrorKind;
 use crate::instances::Fleet;
 use crate::leases::leases;
@@ -65,6 +66,15 @@ pub struct Outcome {
     pub started_ms: u64,
     /// Milliseconds since 1970.
     pub ended_ms: u64,
+}
+
+impl Outcome {
+    /// What was measured after the last moment that `on_moment` was called for: a last piece of a second too short for a
+    /// point of the timeline. The seconds of all moments and this one add up to the totals.
+    #[must_use]
+    pub fn rest(&self) -> Option<Moment<'_>> {
+        self.aggregate.rest()
+    }
 }
 
 /// Runs a program to its end. The calling thread aggregates; `on_moment` is called on it about once a second;
@@ -150,6 +160,7 @@ pub fn run_resolving(
     }
     drop(handovers);
     let names = Refresher::start(&program, resolver, addresses, name_changes);
+    let _aside = stand_aside(&spec.cores);
     let started_ms = unix_ms();
     let start = line.wait_start();
     if let Some(start_ns) = start {

@@ -1,6 +1,8 @@
 //! The table of `engine`: how the generator itself runs, and what it takes from a target.
 
-use super::{Key, Kind, Table, key, not_yet};
+use std::time::Duration;
+
+use super::{Key, Kind, Table, key};
 
 /// The most requests in flight on one connection.
 const MAX_PIPELINE: u64 = 1024;
@@ -9,6 +11,9 @@ const MIN_BODY_BYTES: u64 = 1;
 const MAX_BODY_BYTES: u64 = 16 << 30;
 /// The most that `max_headers` may be: more do not fit into the bytes that a head may have.
 const MAX_HEADERS: u64 = 16_384;
+
+/// Sleeping is never later than this on a machine that is fit for a load test.
+const MAX_SPIN: Duration = Duration::from_millis(10);
 
 pub(super) static ENGINE: Table = Table {
     what: "`engine`",
@@ -41,9 +46,9 @@ const ENGINE_KEYS: &[Key] = &[
         Kind::OneOrMore(&Kind::Name),
         "The machine's own addresses to dial from, in turn, each an address or a CIDR such as `10.0.0.16/28`",
     ),
-    not_yet(
+    key(
         "spin",
-        "an idle core sleeps until something is due or comes",
-        "How long a core looks before it sleeps",
+        Kind::Duration(Duration::ZERO, MAX_SPIN),
+        "How long before something is due a core stays awake for it; 0s",
     ),
 ];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::data::{A_SECRET, A_SOURCE};
 use super::engine::ENGINE;
+use super::output::AN_OUTPUT;
 use super::scenario::{SCENARIO, THINK_TIME};
 use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
 use crate::units::MAX_DURATION;
@@ -72,10 +73,10 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Map(&THRESHOLD_LIST),
         "What must hold for the run to pass",
     ),
-    not_yet(
+    key(
         "outputs",
-        "`--summary-export FILE` writes the results as JSON",
-        "Where samples go",
+        Kind::List(&AN_OUTPUT),
+        "Where the figures of each second go",
     ),
     key(
         "plugins",

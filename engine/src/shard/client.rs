@@ -162,8 +162,7 @@ impl Client {
                         .render_request(call, head, body)
                         .map_err(Broken::Unsent)?;
                 }
-                if call.request.http.redirects > 0 && call.request.body.is_some() {
-                    // A redirect may want the same content again, which rendering need not give.
+                if call.is_kept() {
                     self.sent.clear();
                     self.sent.extend_from_slice(head);
                 }

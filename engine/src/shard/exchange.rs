@@ -54,6 +54,14 @@ impl<'c> Call<'c> {
         }
     }
 
+    /// Whether its bytes are kept until its response has come: a redirect may want the same content, and is of the same
+    /// trace, which rendering again need not give.
+    pub(super) fn is_kept(&self) -> bool {
+        let http = &self.request.http;
+        let is_traced = http.traces && self.own.caching.is_none();
+        http.redirects > 0 && (self.request.body.is_some() || is_traced)
+    }
+
     pub(super) fn method(&self) -> &'c str {
         match self.hop {
             Some(hop) => hop.method(),

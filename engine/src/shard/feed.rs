@@ -265,6 +265,15 @@ fn unix_ms() -> u64 {
         .map_or(0, |since| since.as_millis() as u64)
 }
 
+/// A time in milliseconds since 1970 as RFC 3339 has it, in UTC: `2026-11-26T07:00:01.000Z`.
+#[must_use]
+pub fn rfc3339_ms(ms: u64) -> String {
+    let mut out = Vec::new();
+    iso(ms, &mut out);
+    // Digits and punctuation.
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// RFC 3339, in UTC. The date is Howard Hinnant's `civil_from_days` (2013).
 fn iso(ms: u64, out: &mut Vec<u8>) {
     let (days, ms) = (ms / 86_400_000, ms % 86_400_000);

@@ -146,7 +146,7 @@ impl Client {
         let mut scratch = self.shard.scratch.borrow_mut();
         let (head, body) = &mut *scratch;
         let is_kept = call.hop.is_none()
-            && call.request.body.is_some()
+            && call.is_kept()
             && matches!(self.shard.prepared[call.id.at()], Prepared::Templated);
         let sent = if is_kept {
             &self.sent

@@ -30,5 +30,6 @@ mod vu;
 
 pub(crate) use driver::{ShardSpec, run};
 pub(crate) use feed::Shared;
+pub use feed::rfc3339_ms;
 pub(crate) use rng::Rng;
 pub use trial::Trial;

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     dead_code,
+    clippy::needless_pass_by_value,
     unreachable_pub,
     reason = "a failed unwrap is a failed test; each test file uses a part"
 )]
