@@ -374,6 +374,8 @@ fn is_stricter(bytes: &[u8], kind: ErrorKind) -> bool {
             // Both framings at once, chunks in HTTP/1.0 (RFC 9112 sections 6.1 and 6.3), or other lines of chunks.
             has(b"transfer-encoding") && (has(b"content-length") || has(b"http/1.0") || has(b"chunked,"))
                 || has(b"chunked") && bytes.iter().enumerate().any(is_bare)
+                // A length past what a number holds.
+                || bytes.split(|b| !b.is_ascii_digit()).any(|digits| digits.len() > 19)
                 // A switch of protocols, control bytes, a version that there is not.
                 || has(b" 101")
                 || bytes.iter().any(|b| b.is_ascii_control() && !b"\t\r\n".contains(b))
@@ -387,9 +389,13 @@ fn is_stricter(bytes: &[u8], kind: ErrorKind) -> bool {
 fn is_more_lenient(bytes: &[u8], why: &str) -> bool {
     // Trailers are read over, whatever is in them.
     let in_trailers = memchr::memmem::find(&bytes.to_ascii_lowercase(), b"chunked").is_some()
-        && (why.contains("header") || why.contains("illegal"));
+        && ["header", "illegal", "Transfer-Encoding", "Content-Length"]
+            .iter()
+            .any(|what| why.contains(what));
+    // Lengths that are the same number.
+    let is_one_number = why.contains("conflicting Content-Length");
     // Empty lines before a status line (RFC 9112 section 2.2 asks that of servers).
-    in_trailers || why == "no response line received"
+    in_trailers || is_one_number || why == "no response line received"
 }
 
 #[test]
