@@ -2,6 +2,7 @@
 
 mod cli;
 mod color;
+mod ctl;
 mod doctor;
 mod export;
 mod findings;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             Ok(0)
         }
         cli::Command::Doctor(args) => doctor::doctor(&args),
+        cli::Command::Ctl(args) => ctl::run(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };
     match result {

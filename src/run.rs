@@ -7,11 +7,16 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
-use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, TextStyle, cores, doctor};
+use loadr_engine::{
+    Control, LoadedPlugins, Outcome, RunError, RunSpec, StopReason, Summary, TextStyle, cores,
+    doctor,
+};
+use loadr_outputs::Outputs;
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
 use crate::color::When;
+use crate::ctl;
 use crate::export::Export;
 use crate::signals::Signals;
 use crate::source::Source;
@@ -30,7 +35,15 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         .as_ref()
         .map(|target| format!("http://{}", target.address()));
     let source = Source::of(args)?;
-    let compiled = source.compile(args, options(args.env.as_deref(), base_url))?;
+    let over = Options {
+        outputs: args.outputs.clone(),
+        spin: args.spin,
+        pipeline: args.wire.pipeline,
+        max_body_bytes: args.wire.max_body,
+        max_headers: args.wire.max_headers,
+        ..options(args.env.as_deref(), base_url)
+    };
+    let compiled = source.compile(args, over)?;
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));
@@ -63,6 +76,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     let control = Control::new(program.scenarios.len());
     let signals = Signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let _servers = ctl::listen(args, &program, &control)?;
     let mut watch = Watch::start(
         args,
         color.is_on(stderr().is_terminal()),
@@ -74,16 +88,36 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         cores,
         seed: args.seed.unwrap_or_else(seed),
         is_strict: args.strict,
+        shows_http: args.http_debug,
     };
+    // Last of all that can fail before the run: files are emptied, ports are taken.
+    let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
+    for warning in outputs.warnings() {
+        let warning = source.located("warning", std::slice::from_ref(warning));
+        let _ = writeln!(stderr(), "warning: {warning}");
+    }
+    for note in outputs.notes().iter().filter(|_| !args.quiet) {
+        let _ = writeln!(stderr(), "{note}");
+    }
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
         watch.see(moment);
+        outputs.show(moment);
     });
     watch.end_screen();
+    let rest = outcome.as_ref().ok().and_then(Outcome::rest);
+    let fed = outputs.finish(rest.as_ref());
     let outcome = outcome.map_err(|error| match error {
         RunError::Plan(diagnostics) => located(diagnostics),
         RunError::Machine(error) => error,
     })?;
-    let summary = Summary::new(&outcome);
+    let mut summary = Summary::new(&outcome);
+    summary.outputs = fed;
+    if outputs.has_folded() {
+        let _ = writeln!(
+            stderr(),
+            "warning: there were too many series for outputs to tell apart: some are in `name=other`"
+        );
+    }
     if args.quiet {
         for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
             let _ = writeln!(
@@ -105,6 +139,14 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     if let Some(export) = export {
         export.write(summary.to_json().as_bytes())?;
     }
+    outputs.linger(
+        |note| {
+            if !args.quiet {
+                let _ = writeln!(stderr(), "{note}");
+            }
+        },
+        || control.reason() == Some(StopReason::Interrupted),
+    );
     watch.end_page(&summary, &signals);
     Ok(summary.exit_code)
 }

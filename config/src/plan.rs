@@ -41,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+    pub(crate) outputs: Vec<Output>,
     /// The plan's own metrics: their names.
     pub(crate) metrics: Vec<Text>,
     pub(crate) engine: Engine,
@@ -50,6 +51,12 @@ pub(crate) struct Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) cores: Option<Text>,
+    pub(crate) source_ips: Vec<Text>,
+    pub(crate) spin: Option<Duration>,
+    /// With where it is said.
+    pub(crate) pipeline: Option<(u32, At)>,
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) headers_max: Option<u32>,
 }
 
 /// The rest of `defaults.http`.
@@ -60,6 +67,11 @@ pub(crate) struct Http {
     pub(crate) compression: Option<bool>,
     pub(crate) keep_alive: Option<bool>,
     pub(crate) cookies: Option<bool>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) cache: bool,
+    pub(crate) tracing: bool,
+    pub(crate) proxy: Option<Text>,
+    pub(crate) dns_ttl: Option<Duration>,
     pub(crate) hosts: Vec<Pair>,
     pub(crate) tls: Tls,
 }
@@ -122,6 +134,63 @@ pub(crate) enum Rows {
         rows: Vec<Node>,
         at: At,
     },
+}
+
+/// An entry of `outputs`.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) at: At,
+    pub(crate) to: OutputTo,
+}
+
+#[derive(Debug)]
+pub(crate) enum OutputTo {
+    Json {
+        path: Text,
+        samples: bool,
+    },
+    Csv {
+        path: Text,
+    },
+    Prometheus {
+        listen: Option<Text>,
+        is_native: bool,
+        linger: Option<Duration>,
+        url: Option<Text>,
+        receiver: Receiver,
+    },
+    Otlp {
+        url: Text,
+        receiver: Receiver,
+    },
+    InfluxDb(Box<InfluxDb>),
+    Statsd {
+        address: Text,
+        prefix: Option<Text>,
+        by_name: bool,
+    },
+}
+
+/// An InfluxDB of version 1, or from version 2 on.
+#[derive(Debug)]
+pub(crate) struct InfluxDb {
+    pub(crate) url: Text,
+    pub(crate) database: Option<Text>,
+    pub(crate) username: Option<Text>,
+    pub(crate) password: Option<Text>,
+    pub(crate) org: Option<Text>,
+    pub(crate) bucket: Option<Text>,
+    pub(crate) token: Option<Text>,
+    pub(crate) receiver: Receiver,
+}
+
+/// What every output has that delivers over HTTP.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) headers: Vec<Pair>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ca_file: Option<Text>,
+    pub(crate) insecure_skip_verify: bool,
 }
 
 #[derive(Debug)]

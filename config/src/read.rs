@@ -4,6 +4,7 @@
 mod data;
 mod executor;
 mod flow;
+mod output;
 mod reader;
 mod request;
 mod response;
@@ -41,6 +42,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         plugins: Vec::new(),
         metrics: Vec::new(),
         engine: Engine::default(),
+        outputs: output::read_outputs(&root),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
@@ -57,12 +59,19 @@ pub(crate) fn read(document: &Node) -> Plan {
                 compression: http.flag("compression"),
                 keep_alive: http.flag("keep_alive"),
                 cookies: http.flag("cookies"),
+                connect_timeout: http.duration("connect_timeout"),
+                cache: http.flag("cache").unwrap_or(false),
+                tracing: http.flag("tracing").unwrap_or(false),
+                proxy: http.text("proxy"),
+                dns_ttl: None,
                 hosts: http.pairs("hosts"),
                 tls: Tls::default(),
             };
+            http.table("dns", |dns| plan.http.dns_ttl = dns.duration("ttl"));
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
+    root.table("engine", |engine| plan.engine = read_engine(&engine));
     root.entries("variables", |entry, path| {
         let value = entry.value.clone();
         plan.variables.push(Variable {
@@ -85,13 +94,20 @@ pub(crate) fn read(document: &Node) -> Plan {
             at: path.at(entry.pos),
         });
     });
-    root.table("engine", |engine| {
-        plan.engine = Engine {
-            cores: engine.text("cores"),
-        };
-    });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan
+}
+
+fn read_engine(reader: &Reader<'_>) -> Engine {
+    let count = |name| reader.count(name).and_then(|n| u32::try_from(n).ok());
+    Engine {
+        cores: reader.text("cores"),
+        source_ips: reader.one_or_more("source_ips"),
+        spin: reader.duration("spin"),
+        pipeline: count("pipeline").zip(reader.at("pipeline")),
+        body_bytes_max: reader.size("max_body"),
+        headers_max: count("max_headers"),
+    }
 }
 
 fn read_tls(reader: &Reader<'_>) -> Tls {

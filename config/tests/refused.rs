@@ -21,11 +21,7 @@ fn refused(plan: &str, place: &str, what: &str) {
 
 #[test]
 fn top_level_keys() {
-    for (key, value) in [
-        ("outputs", "[ { type: json, path: a } ]"),
-        ("js", "{ script: x }"),
-        ("observe", "{}"),
-    ] {
+    for (key, value) in [("js", "{ script: x }"), ("observe", "{}")] {
         let plan = plan_with_request("url: http://h/") + &format!("{key}: {value}\n");
         refused(&plan, &format!("11:1: {key}"), &format!("`{key}`"));
     }
@@ -39,17 +35,6 @@ fn defaults() {
             plan_with_request("url: http://h/")
         )
     };
-    let proxy = plan("http: { proxy: http://p:1 }");
-    refused(&proxy, "2:11: defaults.http.proxy", "`proxy`");
-    for (key, value) in [("cache", "true"), ("tracing", "true")] {
-        let plan = plan(&format!("http: {{ {key}: {value} }}"));
-        let column = 13 + key.len();
-        refused(
-            &plan,
-            &format!("2:{column}: defaults.http.{key}"),
-            &format!("`{key}: {value}`"),
-        );
-    }
     for version in ["http2", "http2-prior-knowledge"] {
         let plan = plan(&format!("http: {{ version: {version} }}"));
         refused(

@@ -13,7 +13,13 @@ impl Compiler<'_> {
                 .map_err(|wrong| self.report.error(&cores.at, wrong, None))
                 .ok()
         });
-        Engine { cores }
+        let source_ips_at = plan.engine.source_ips.first();
+        Engine {
+            cores,
+            source_ips: self.source_ips(),
+            source_ips_at: source_ips_at.map(|text| text.at.location()),
+            spin: plan.engine.spin.unwrap_or_default(),
+        }
     }
 
     /// Metrics of the plan's own stay empty.

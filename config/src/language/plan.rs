@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::data::{A_SECRET, A_SOURCE};
+use super::engine::ENGINE;
+use super::output::AN_OUTPUT;
 use super::scenario::{SCENARIO, THINK_TIME};
 use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
 use crate::units::MAX_DURATION;
@@ -71,10 +73,10 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Map(&THRESHOLD_LIST),
         "What must hold for the run to pass",
     ),
-    not_yet(
+    key(
         "outputs",
-        "`--summary-export FILE` writes the results as JSON",
-        "Where samples go",
+        Kind::List(&AN_OUTPUT),
+        "Where the figures of each second go",
     ),
     key(
         "plugins",
@@ -96,17 +98,6 @@ const PLAN_KEYS: &[Key] = &[
 
 pub(super) const NO_SCRIPT: &str =
     "there is no script engine; a plugin of kind `extractor` or `assertion` computes on responses";
-
-static ENGINE: Table = Table {
-    what: "`engine`",
-    groups: &[ENGINE_KEYS],
-};
-
-const ENGINE_KEYS: &[Key] = &[key(
-    "cores",
-    Kind::Text,
-    "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
-)];
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",
@@ -148,6 +139,11 @@ const HTTP_KEYS: &[Key] = &[
         "From a request's start to the last byte of its response; 30s",
     ),
     key(
+        "connect_timeout",
+        POSITIVE,
+        "From a connection's start until it can carry a request, its proxy's tunnel and TLS included; never longer than `timeout`, and as long when absent",
+    ),
+    key(
         "follow_redirects",
         Kind::Flag,
         "Whether redirects are followed; true",
@@ -174,42 +170,57 @@ const HTTP_KEYS: &[Key] = &[
         Kind::Flag,
         "Whether connections are used again; true",
     ),
-    not_yet(
+    key(
         "proxy",
-        "requests go straight to the target",
-        "A proxy to send through",
+        Kind::Template,
+        "A proxy that all requests go through: `http://HOST:PORT`, or `http://USER:PASSWORD@HOST:PORT`",
     ),
     key(
         "cookies",
         Kind::Flag,
         "Whether each virtual user keeps cookies (RFC 6265); true",
     ),
-    only(
+    key(
         "cache",
         Kind::Flag,
-        &["false"],
-        "there is no cache in this version: write `cache: false`",
-        "Whether each virtual user caches like a browser",
+        "Whether each virtual user keeps responses and asks again only when it must (RFC 9111); false",
     ),
     key(
         "discard_response_bodies",
         Kind::Flag,
         "Whether bodies are dropped; those that nothing in their step reads always are, and those that something reads never",
     ),
-    only(
+    key(
         "tracing",
         Kind::Flag,
-        &["false"],
-        "write a `traceparent` header",
-        "Whether requests carry a fresh `traceparent`",
+        "Whether each request that sets no `traceparent` carries a fresh one (W3C Trace Context); false",
     ),
     key(
         "hosts",
         Kind::Map(&Kind::Text),
         "Where a `host` or `host:port` is reached: an address with an optional port; `Host` and SNI stay",
     ),
+    key(
+        "dns",
+        Kind::Table(&DNS),
+        "How long looked-up names are good; for the whole run when absent",
+    ),
     key("tls", Kind::Table(&TLS), "TLS settings"),
 ];
+
+static DNS: Table = Table {
+    what: "`dns`",
+    groups: &[DNS_KEYS],
+};
+
+/// A shorter one would do nothing but look up.
+const DNS_TTL_MIN: Duration = Duration::from_millis(100);
+
+const DNS_KEYS: &[Key] = &[required(
+    "ttl",
+    Kind::Duration(DNS_TTL_MIN, MAX_DURATION),
+    "How long new connections use an address before its name is looked up again",
+)];
 
 static TLS: Table = Table {
     what: "`tls`",

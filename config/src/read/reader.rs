@@ -158,6 +158,29 @@ impl Reader<'_> {
         texts.map(str::to_owned).collect()
     }
 
+    /// The scalars under a key that takes one or more of them.
+    pub(super) fn one_or_more(&self, name: &str) -> Vec<Text> {
+        self.kind(name);
+        let Some(node) = self.node.get(name) else {
+            return Vec::new();
+        };
+        let path = self.path.key(name);
+        let text = |node: &Node, path: &Path<'_>| {
+            let text = language::text(node).ok()?.to_owned();
+            let at = path.at(node.pos);
+            Some(Text { text, at })
+        };
+        match &node.content {
+            Content::List(items) => {
+                let items = items.iter().enumerate();
+                items
+                    .filter_map(|(i, item)| text(item, &path.item(i)))
+                    .collect()
+            }
+            Content::Scalar(_) | Content::Map(_) => text(node, &path).into_iter().collect(),
+        }
+    }
+
     /// What is written under a key that takes one or more texts or mappings.
     pub(super) fn texts_or_items(&self, name: &str, mut read: impl FnMut(TextOr<'_>)) {
         let Some(Kind::TextOr(Kind::OneKey(table))) = self.inner(name) else {

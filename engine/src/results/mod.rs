@@ -6,5 +6,5 @@ mod text;
 mod verdict;
 
 pub(crate) use summary::errors;
-pub use summary::{ErrorSummary, Summary};
+pub use summary::{ErrorSummary, OutputSummary, Summary};
 pub use text::{TextStyle, summary_text};

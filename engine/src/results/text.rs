@@ -72,6 +72,7 @@ impl Page {
         }
         self.errors(s)?;
         self.plugins(s)?;
+        self.outputs(s)?;
         self.generator(s)
     }
 
@@ -339,6 +340,30 @@ impl Page {
                 inert(&plugin.name),
                 plugin.calls,
             )?;
+        }
+        Ok(())
+    }
+
+    /// What became of the outputs' points.
+    fn outputs(&mut self, s: &Summary) -> Result {
+        if s.outputs.is_empty() {
+            return Ok(());
+        }
+        self.out.push('\n');
+        self.heading("OUTPUTS")?;
+        for output in &s.outputs {
+            let name = inert(&output.name);
+            let points = match output.dropped {
+                0 => format!("{} points", output.points),
+                dropped => {
+                    let text = format!("{dropped} of {} points DROPPED", output.points);
+                    self.painted(BAD, &text)
+                }
+            };
+            writeln!(self.out, "    {name}: {points}")?;
+            if let Some(error) = &output.error {
+                writeln!(self.out, "        {} × {}", output.failures, inert(error))?;
+            }
         }
         Ok(())
     }

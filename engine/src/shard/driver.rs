@@ -1,6 +1,5 @@
 //! The shard's loop: one system call a turn, then everyone who got something runs, then again.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -14,6 +13,7 @@ use super::load::Load;
 use super::state::{NEVER, Phase, ScenarioState, Shard};
 use super::tasks::signal;
 use super::tools::Tools;
+use crate::addresses::{Addresses, Resolve};
 use crate::aggregate::Handover;
 use crate::clock::{now_ns, thread_cpu_ns};
 use crate::control::Control;
@@ -37,11 +37,16 @@ pub(crate) struct ShardSpec {
     /// Which of how many.
     pub(crate) index: u32,
     pub(crate) count: u32,
+    /// Whether its first virtual user is shown to people.
+    pub(crate) shows: bool,
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) fleet: Arc<Fleet>,
     /// By origin.
-    pub(crate) addresses: Arc<[SocketAddr]>,
+    pub(crate) addresses: Addresses,
+    /// Those that are looked up in the run.
+    pub(crate) fresh_addresses: Receiver<Addresses>,
+    pub(crate) resolver: Arc<dyn Resolve>,
     /// When the plan has an origin that is reached over TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) control: Control,
@@ -85,7 +90,7 @@ impl Change {
 /// # Errors
 /// What could not be set up, for people.
 pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
-    let prepared = prepare(&spec);
+    let prepared = prepare(&mut spec);
     // Whatever happened, the others must not wait for this shard.
     let start_ns = spec.start.ready(prepared.is_ok());
     let (shard, start_ns) = match (prepared, start_ns) {
@@ -103,7 +108,7 @@ pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
     Ok(())
 }
 
-fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
+fn prepare(spec: &mut ShardSpec) -> Result<Rc<Shard>, String> {
     // Sleeps end when they are due, not up to 50 µs later; where it is not allowed they end a little later.
     let _ = nix::sys::prctl::set_timerslack(1);
     let connections: u64 = spec
@@ -167,6 +172,9 @@ struct Driver {
     handed_over_ns: u64,
     handed_over_cpu_ns: u64,
     control_changes: u32,
+    /// How long before something is due the shard stays awake, and the CPU time that took since the last handover.
+    spin_ns: u64,
+    spun_cpu_ns: u64,
     /// The plan's clock as far as this shard knows, and what it has seen of the steering.
     clock: PlanClock,
     steered: u32,
@@ -188,6 +196,8 @@ impl Driver {
             .collect();
         Self {
             loads: shard.program.scenarios.iter().map(|_| None).collect(),
+            spin_ns: nanos(shard.program.engine.spin),
+            spun_cpu_ns: 0,
             spec,
             shard,
             changes,
@@ -204,33 +214,43 @@ impl Driver {
     async fn drive(mut self) {
         let shard = Rc::clone(&self.shard);
         let mut reaped_ns = now_ns();
-        let mut had_events = false;
+        let mut events = 0;
         let mut next_change_ns = self.change(reaped_ns);
         // What starts at once is run before the first wait.
         glommio::executor().yield_now().await;
         while !self.is_over() {
-            let until_ns = shard
-                .tasks
-                .borrow()
-                .next_ns()
-                .min(next_change_ns)
-                .min(self.handover_at_ns)
-                .min(reaped_ns + WAIT_NS_MAX);
-            let mut events = false;
+            let due_ns = shard.tasks.borrow().next_ns().min(next_change_ns);
+            let until_ns = due_ns.min(self.handover_at_ns).min(reaped_ns + WAIT_NS_MAX);
+            let had_events = std::mem::take(&mut events);
+            let had_reaped_ns = reaped_ns;
             reaped_ns = {
                 let mut ring = shard.ring.borrow_mut();
-                ring.turn_until(until_ns, |event: Event| {
-                    events = true;
+                let is_due = due_ns == until_ns;
+                let sleep_ns = until_ns.saturating_sub(if is_due { self.spin_ns } else { 0 });
+                ring.turn_until(sleep_ns, |event: Event| {
+                    events += 1;
                     shard.on_event(event);
                 });
-                if had_events {
+                if had_events > 0 {
                     // How long what was reaped last turn had waited when the last of it had been acted on.
-                    let lag_ns = ring.submitting_ns().saturating_sub(reaped_ns);
-                    shard.record.borrow_mut().lag.record(lag_ns);
+                    let lag_ns = ring.submitting_ns().saturating_sub(had_reaped_ns);
+                    shard.record.borrow_mut().lag_of(had_events, lag_ns);
+                }
+                if is_due && self.spin_ns > 0 && events == 0 && ring.reaped_ns() < until_ns {
+                    let cpu_ns = thread_cpu_ns();
+                    while events == 0 && ring.reaped_ns() < until_ns {
+                        ring.turn_until(0, |event: Event| {
+                            events += 1;
+                            shard.on_event(event);
+                        });
+                    }
+                    self.spun_cpu_ns += thread_cpu_ns().saturating_sub(cpu_ns);
                 }
                 ring.reaped_ns()
             };
-            had_events = events;
+            if let Some(samples) = &mut shard.record.borrow_mut().samples {
+                samples.now_ns = reaped_ns;
+            }
             shard.tasks.borrow_mut().fire(reaped_ns, |late_ns| {
                 shard.record.borrow_mut().lag.record(late_ns);
             });
@@ -424,7 +444,10 @@ impl Driver {
                 + u32::from(is_last),
             record,
             vus,
-            cpu_ns: cpu_ns.saturating_sub(self.handed_over_cpu_ns),
+            // Staying awake is no work: a core that spins has not reached its limit.
+            cpu_ns: cpu_ns
+                .saturating_sub(self.handed_over_cpu_ns)
+                .saturating_sub(std::mem::take(&mut self.spun_cpu_ns)),
             wall_ns: now_ns.saturating_sub(self.handed_over_ns),
             ended_ns: is_last.then_some(now_ns),
         };
