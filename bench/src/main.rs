@@ -3,6 +3,7 @@
 mod arrivals;
 mod clients;
 mod compare;
+mod counts;
 mod floor;
 mod machine;
 mod measure;
@@ -39,6 +40,8 @@ enum Command {
     Compare(CompareArguments),
     /// Measures the whole table of figures: loadr-fast beside its floor and its peers, each ratio beside its goal.
     Table(TableArguments),
+    /// Counts the instructions of each part of a request's way under valgrind, beside those that are committed.
+    Counts(CountsArguments),
     /// Holds loadr-fast's arrivals against a target's own log, and its latencies against a target that stalls.
     Schedule(ScheduleArguments),
     /// What an idle virtual user with an open connection needs: resident memory of loadr-fast with many of them and with
@@ -56,6 +59,9 @@ enum Command {
         #[arg(long)]
         seconds: u64,
     },
+    /// One part of a request's way, so often.
+    #[command(hide = true)]
+    Part { name: String, times: u64 },
     /// The target, told what to do on standard input.
     #[command(hide = true)]
     Serve {
@@ -145,6 +151,19 @@ struct MemoryArguments {
 }
 
 #[derive(clap::Args)]
+struct CountsArguments {
+    /// Fails when a count is more than a tenth above the committed one.
+    #[arg(long)]
+    check: bool,
+    /// Writes the counts as those to commit.
+    #[arg(long, conflicts_with = "check")]
+    update: bool,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
 struct ScheduleArguments {
     /// How long each run takes; there are four, and three more in each round: two minutes in all.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -173,6 +192,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Table(arguments) => table::run(&arguments),
+        Command::Counts(arguments) => counts::run(&arguments),
+        Command::Part { name, times } => counts::run_part(&name, times),
         Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Memory(arguments) => memory::run(&arguments),
         Command::Floor {
