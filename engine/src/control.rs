@@ -15,6 +15,8 @@ pub enum StopReason {
     Assert(String),
     /// A threshold with `abort_on_fail` failed; its metric and expression.
     Threshold(String),
+    /// Whoever watches the run has seen enough; why.
+    Watcher(String),
 }
 
 /// A handle on a run, shared by its shards and whoever steers it.

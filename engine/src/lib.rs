@@ -33,7 +33,7 @@ pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
-pub use results::{ErrorSummary, Summary, summary_text};
+pub use results::{BUSY, ErrorSummary, LAG_SHARE, Summary, summary_text};
 pub use run::{Outcome, RunError, RunSpec, run};
 #[doc(hidden)]
 pub use shard::Trial;

@@ -61,6 +61,26 @@ pub struct Outcome {
     pub ended_ms: u64,
 }
 
+impl Outcome {
+    /// Calls `f` for every series of the run, gauges included.
+    pub fn for_each_series(&self, f: impl FnMut(&crate::metrics::Series<'_>)) {
+        self.aggregate.for_each_series(f);
+    }
+
+    /// Iterations that `graceful_stop` did not suffice for.
+    #[must_use]
+    pub fn interrupted(&self) -> u64 {
+        let scenarios = &self.aggregate.total.scenarios;
+        scenarios.iter().map(|scenario| scenario.interrupted).sum()
+    }
+
+    /// The kinds of errors, most frequent first.
+    #[must_use]
+    pub fn errors(&self) -> Vec<crate::results::ErrorSummary> {
+        crate::results::errors(&self.aggregate.total)
+    }
+}
+
 /// Runs a program to its end. The calling thread aggregates; `on_moment` is called on it about once a second;
 /// what it does there holds up no shard, but should be short of a second.
 ///

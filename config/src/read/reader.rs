@@ -147,6 +147,30 @@ impl Reader<'_> {
         texts.map(str::to_owned).collect()
     }
 
+    /// One text, or each of a list, with its place.
+    pub(super) fn texts(&self, name: &str) -> Vec<Text> {
+        self.kind(name);
+        let Some(node) = self.node.get(name) else {
+            return Vec::new();
+        };
+        let path = self.path.key(name);
+        let one = |node: &Node, path: &Path<'_>| {
+            let text = language::text(node).ok()?.to_owned();
+            Some(Text {
+                text,
+                at: path.at(node.pos),
+            })
+        };
+        match &node.content {
+            Content::List(items) => items
+                .iter()
+                .enumerate()
+                .filter_map(|(i, item)| one(item, &path.item(i)))
+                .collect(),
+            Content::Scalar(_) | Content::Map(_) => one(node, &path).into_iter().collect(),
+        }
+    }
+
     /// What is written under a key that takes one or more texts or mappings.
     pub(super) fn texts_or_items(&self, name: &str, mut read: impl FnMut(TextOr<'_>)) {
         let Some(Kind::TextOr(Kind::OneKey(table))) = self.inner(name) else {

@@ -7,3 +7,4 @@ mod verdict;
 pub(crate) use summary::errors;
 pub use summary::{ErrorSummary, Summary};
 pub use text::summary_text;
+pub use verdict::{BUSY, LAG_SHARE};
