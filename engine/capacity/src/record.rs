@@ -59,6 +59,8 @@ impl Probe {
         } else {
             Verdict::Generator
         };
+        // What became certain in the last second ended nothing.
+        let abandoned = abandoned.filter(|_| measured.secs < f64::from(ask.judged_secs));
         Self {
             ask,
             measured,
@@ -129,7 +131,11 @@ impl State {
         if state.plan_hash != plan_hash {
             return Err("is of another plan, or the plan has changed since".to_owned());
         }
-        if state.settings != *settings {
+        // Numbers that went through text may differ in their last digit: both are to have.
+        let through_text = serde_json::to_string(settings)
+            .and_then(|text| serde_json::from_str::<Settings>(&text))
+            .map_err(|error| error.to_string())?;
+        if state.settings != through_text {
             return Err(format!(
                 "is of a search with other settings: {}",
                 difference(&state.settings, settings)

@@ -358,7 +358,7 @@ impl Search<'_> {
             judged_secs,
         };
         if let Some(probe) = self.past.next() {
-            if probe.ask == ask {
+            if probe.ask.is_same(&ask) {
                 let verdict = probe.verdict;
                 self.probes.push(probe);
                 return Ok(verdict);

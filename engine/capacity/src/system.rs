@@ -59,6 +59,14 @@ pub struct Ask {
     pub judged_secs: u32,
 }
 
+impl Ask {
+    /// Whether it asks for the same, but for the last digits that a rate loses on its way through a file.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let rate = other.rate;
+        Self { rate, ..*self } == *other && (self.rate / rate - 1.0).abs() < 1e-9
+    }
+}
+
 /// So many bad ones of so many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {

