@@ -2,15 +2,18 @@
 
 mod capacity;
 mod cli;
+mod color;
+mod ctl;
 mod doctor;
 mod export;
 mod findings;
+mod page;
 mod plugin;
-mod progress;
 mod run;
 mod signals;
 mod source;
 mod validate;
+mod watch;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -20,7 +23,7 @@ use clap::{CommandFactory, Parser};
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
-        cli::Command::Run(args) => run::run(&args),
+        cli::Command::Run(args) => run::run(&args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
         cli::Command::Capacity(args) => capacity::capacity(&args),
         cli::Command::Schema(args) => {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
             Ok(0)
         }
         cli::Command::Doctor(args) => doctor::doctor(&args),
+        cli::Command::Ctl(args) => ctl::run(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };
     match result {

@@ -1,40 +1,84 @@
 //! Ctrl-C: the first ends the run gracefully, with its summary; the second stops at once.
 
-use std::io::{self, Write, stderr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use loadr_engine::{Control, StopReason};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::Signals as Incoming;
+
+use crate::watch::terminal;
 
 /// What a shell expects of an interrupted program.
 const INTERRUPTED: i32 = 130;
 
-/// Watches for SIGINT and SIGTERM until the process ends.
-pub(crate) fn watch(control: Control) -> io::Result<()> {
-    let said = "stopping: iterations in flight may finish; once more stops at once";
-    on_interrupt(said, move || control.stop(StopReason::Interrupted))
+/// The watch for SIGINT and SIGTERM; it goes on until the process ends.
+pub(crate) struct Signals(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
 }
 
-/// Calls `stop` at the first signal, and ends the process at the second.
-fn on_interrupt(said: &'static str, stop: impl Fn() + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let mut asked = false;
-            for _ in signals.forever() {
-                if asked {
-                    std::process::exit(INTERRUPTED);
+#[derive(Default)]
+struct State {
+    /// The run was asked to stop.
+    is_asked: bool,
+    /// The run is over, and what is left waits for a signal.
+    is_waiting: bool,
+    has_come: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Signals {
+    /// Watches from now on.
+    pub(crate) fn watch(control: Control) -> io::Result<Self> {
+        let mut incoming = Incoming::new([SIGINT, SIGTERM])?;
+        let shared = Arc::new(Shared::default());
+        let signals = Self(Arc::clone(&shared));
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for _ in incoming.forever() {
+                    let mut state = shared.state();
+                    if state.is_waiting {
+                        state.has_come = true;
+                        shared.changed.notify_all();
+                        continue;
+                    }
+                    if state.is_asked {
+                        terminal::restore();
+                        std::process::exit(INTERRUPTED);
+                    }
+                    state.is_asked = true;
+                    drop(state);
+                    control.stop(StopReason::Interrupted);
+                    // After it, and without a panic: the same Ctrl-C has ended a `| tee` that read standard error.
+                    terminal::say(
+                        "\nstopping: iterations in flight may finish; once more stops at once",
+                    );
                 }
-                asked = true;
-                stop();
-                // After it, and without a panic: the same Ctrl-C has ended a `| tee` that read standard error.
-                let _ = writeln!(stderr(), "\n{said}");
-            }
-        })?;
-    Ok(())
+            })?;
+        Ok(signals)
+    }
+
+    /// The run is over: waits for a signal, which ends nothing else.
+    pub(crate) fn wait(&self) {
+        let mut state = self.0.state();
+        state.is_waiting = true;
+        let _state = self
+            .0
+            .changed
+            .wait_while(state, |state| !state.has_come)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
 }
 
 /// Ctrl-C for a command that makes several runs after each other: it ends the one there is, and no other begins.
@@ -45,14 +89,25 @@ impl Interrupt {
     pub(crate) fn watch() -> io::Result<Self> {
         let interrupt = Self::default();
         let shared = interrupt.clone();
-        let said = "stopping: the probe is given up, and what is known so far is said; once more stops at once";
-        on_interrupt(said, move || {
-            let mut state = shared.state();
-            state.0 = true;
-            if let Some(control) = &state.1 {
-                control.stop(StopReason::Interrupted);
-            }
-        })?;
+        let mut incoming = Incoming::new([SIGINT, SIGTERM])?;
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for _ in incoming.forever() {
+                    let mut state = shared.state();
+                    if state.0 {
+                        std::process::exit(INTERRUPTED);
+                    }
+                    state.0 = true;
+                    if let Some(control) = &state.1 {
+                        control.stop(StopReason::Interrupted);
+                    }
+                    drop(state);
+                    terminal::say(
+                        "\nstopping: the probe is given up, and what is known so far is said; once more stops at once",
+                    );
+                }
+            })?;
         Ok(interrupt)
     }
 

@@ -6,12 +6,16 @@ mod builder;
 mod capacity;
 mod chain;
 mod data;
+mod dial;
+mod engine;
 mod executor;
 mod expressions;
 mod flow;
 mod head;
 mod made;
 mod multipart;
+mod output;
+mod pipeline;
 mod request;
 mod response;
 mod scope;
@@ -35,9 +39,9 @@ use crate::diagnostic::{Report, shown};
 use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
-    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Origin, OriginId, PluginId,
-    PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId,
-    Secrets, VarId,
+    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Limits, Origin, OriginId,
+    PluginId, PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario,
+    ScenarioId, Secrets, VarId,
 };
 use crate::url::{Authority, route_end};
 pub(crate) use capacity::capacity;
@@ -53,6 +57,10 @@ const GRACEFUL_STOP: Duration = Duration::from_secs(30);
 const CALL_TIMEOUT: Duration = Duration::from_millis(50);
 /// The default of `limits.memory`.
 const PLUGIN_MEMORY: u64 = 64 << 20;
+/// The default of `engine.max_body`.
+const BODY_BYTES_MAX: u64 = 64 << 20;
+/// The default of `engine.max_headers`.
+const HEADERS_MAX: u32 = 128;
 /// The most bytes that all templates may come to: what a small plan with large constants can grow into is bounded.
 const MAX_TEMPLATE_BYTES: usize = 256 << 20;
 /// The most steps of one virtual user that can run at once.
@@ -76,6 +84,7 @@ pub(crate) fn compile(
     compiler.secrets();
     compiler.data();
     let plugins = compiler.plugins();
+    let outputs = compiler.outputs();
     let scenarios = plan
         .scenarios
         .iter()
@@ -85,6 +94,10 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
+    compiler.own_metrics();
+    let (proxy, credentials) = compiler.proxy().unzip();
+    let credentials = credentials.unwrap_or_default();
+    let engine = compiler.engine();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -100,10 +113,18 @@ pub(crate) fn compile(
         origins: compiler.origins,
         tls,
         hosts,
+        proxy,
+        dns_ttl: plan.http.dns_ttl,
+        connect_timeout: plan.http.connect_timeout,
         vars: compiler.vars,
         data: compiler.sources,
         secrets: Arc::new(Secrets::new(
-            compiler.secrets.values().flatten().map(|value| &**value),
+            compiler
+                .secrets
+                .values()
+                .flatten()
+                .map(|value| &**value)
+                .chain(credentials.iter().map(String::as_str)),
         )),
         requests: compiler.requests,
         scenarios,
@@ -122,6 +143,12 @@ pub(crate) fn compile(
             .into_iter()
             .map(|(place, _)| place)
             .collect(),
+        limits: Limits {
+            body_bytes_max: plan.engine.body_bytes_max.unwrap_or(BODY_BYTES_MAX),
+            headers_max: plan.engine.headers_max.unwrap_or(HEADERS_MAX),
+        },
+        engine,
+        outputs,
     }
 }
 
@@ -282,14 +309,15 @@ impl<'a> Compiler<'a> {
         }
         let mut rendezvous = BTreeSet::new();
         flow::meetings(&flow, &mut rendezvous);
-        let executor = self.executor(scenario);
+        let executor = self.executor(scenario)?;
         Some(Scenario {
+            pipeline: self.pipeline(scenario, &executor, &flow),
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
             rendezvous: rendezvous.into_iter().collect(),
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
-            executor: executor?,
+            executor,
             pacing: scenario.pacing.as_ref().map(|rate| rate.per_second),
             throttle: scenario.throttle.as_ref().map(|rate| rate.per_second),
             flow,

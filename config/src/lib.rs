@@ -36,6 +36,7 @@
 
 mod capacity;
 mod compile;
+mod cores;
 mod data;
 mod diagnostic;
 mod document;
@@ -65,6 +66,7 @@ use std::time::Duration;
 pub use capacity::{
     CapacityPlan, ProbeLoad, SloRule, parse_rate, parse_share, parse_slo, parse_step,
 };
+pub use cores::CoreChoice;
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Failure, did_you_mean};
 pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};
@@ -83,6 +85,8 @@ pub struct Options {
     pub env: Option<String>,
     /// Replaces `defaults.http.base_url`, wherever the plan or an overlay sets it.
     pub base_url: Option<String>,
+    /// Replaces `engine.source_ips`.
+    pub source_ips: Vec<String>,
     /// Replaces `vus` in every scenario that has a fixed number of them. One that applies to no scenario is an error, as
     /// with the next three.
     pub vus: Option<u32>,
@@ -92,6 +96,8 @@ pub struct Options {
     pub iterations: Option<u64>,
     /// Replaces `rate`, as iterations each second.
     pub rate: Option<f64>,
+    /// Replaces `engine.spin`.
+    pub spin: Option<Duration>,
     /// When there are any, only scenarios run that have one of them: the value of one of the scenario's `tags`, or
     /// `name=value`.
     pub tags: Vec<String>,
@@ -99,6 +105,14 @@ pub struct Options {
     pub exclude_tags: Vec<String>,
     /// What a probe of a capacity search is: nothing else of the plan's load is left.
     pub probe: Option<ProbeLoad>,
+    /// More outputs than the plan's: `KIND=TARGET`, each as it was written.
+    pub outputs: Vec<String>,
+    /// Replaces `engine.pipeline`.
+    pub pipeline: Option<u32>,
+    /// Replaces `engine.max_body`.
+    pub max_body_bytes: Option<u64>,
+    /// Replaces `engine.max_headers`.
+    pub max_headers: Option<u32>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,
 }

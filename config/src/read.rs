@@ -4,6 +4,7 @@
 mod data;
 mod executor;
 mod flow;
+mod output;
 mod reader;
 mod request;
 mod response;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Capacity, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::plan::{Capacity, Engine, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
 use crate::program::{InstancePer, TlsVersion};
 use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
@@ -40,6 +41,9 @@ pub(crate) fn read(document: &Node) -> Plan {
         thresholds: Vec::new(),
         plugins: Vec::new(),
         capacity: None,
+        metrics: Vec::new(),
+        engine: Engine::default(),
+        outputs: output::read_outputs(&root),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
@@ -56,12 +60,19 @@ pub(crate) fn read(document: &Node) -> Plan {
                 compression: http.flag("compression"),
                 keep_alive: http.flag("keep_alive"),
                 cookies: http.flag("cookies"),
+                connect_timeout: http.duration("connect_timeout"),
+                cache: http.flag("cache").unwrap_or(false),
+                tracing: http.flag("tracing").unwrap_or(false),
+                proxy: http.text("proxy"),
+                dns_ttl: None,
                 hosts: http.pairs("hosts"),
                 tls: Tls::default(),
             };
+            http.table("dns", |dns| plan.http.dns_ttl = dns.duration("ttl"));
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
+    root.table("engine", |engine| plan.engine = read_engine(&engine));
     root.entries("variables", |entry, path| {
         let value = entry.value.clone();
         plan.variables.push(Variable {
@@ -80,7 +91,7 @@ pub(crate) fn read(document: &Node) -> Plan {
     });
     root.table("capacity", |capacity| {
         plan.capacity = Some(Capacity {
-            slos: capacity.texts("slo"),
+            slos: capacity.one_or_more("slo"),
             min_rate: capacity.text("min_rate"),
             max_rate: capacity.text("max_rate"),
             precision: capacity.text("precision"),
@@ -91,8 +102,26 @@ pub(crate) fn read(document: &Node) -> Plan {
             scenario: capacity.text("scenario"),
         });
     });
+    root.entries("metrics", |entry, path| {
+        plan.metrics.push(Text {
+            text: entry.key.clone(),
+            at: path.at(entry.pos),
+        });
+    });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan
+}
+
+fn read_engine(reader: &Reader<'_>) -> Engine {
+    let count = |name| reader.count(name).and_then(|n| u32::try_from(n).ok());
+    Engine {
+        cores: reader.text("cores"),
+        source_ips: reader.one_or_more("source_ips"),
+        spin: reader.duration("spin"),
+        pipeline: count("pipeline").zip(reader.at("pipeline")),
+        body_bytes_max: reader.size("max_body"),
+        headers_max: count("max_headers"),
+    }
 }
 
 fn read_tls(reader: &Reader<'_>) -> Tls {

@@ -4,6 +4,7 @@
 //! Data flows one way: a program and its plugins go in, shards hand over records, [`run`] gives an [`Outcome`], and
 //! [`Summary`] is what people and machines read of it.
 
+mod addresses;
 mod aggregate;
 mod clock;
 mod control;
@@ -24,17 +25,23 @@ mod results;
 mod run;
 mod schedule;
 mod shard;
+mod steer;
 mod thresholds;
 mod tls;
 
+pub use addresses::{Resolve, SystemResolver};
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
-pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
+pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
-pub use results::{BUSY, ErrorSummary, LAG_SHARE, Summary, summary_text};
-pub use run::{Outcome, RunError, RunSpec, run};
+pub use results::{
+    BUSY, ErrorSummary, LAG_SHARE, OutputSummary, Summary, TextStyle, figures, summary_text,
+};
+pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]
 pub use shard::Trial;
+pub use shard::rfc3339_ms;
+pub use steer::{Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, SteerError};
 pub use thresholds::ThresholdResult;

@@ -39,10 +39,10 @@ fn open(iterations: u64) -> String {
 }
 
 /// Allocations and requests of a run, the whole process counted.
-fn run(base_url: &str, flow: &str, executor: &str) -> (f64, f64) {
+fn run(http: &str, flow: &str, executor: &str, pipeline: u32) -> (f64, f64) {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
     let text = format!(
-        "defaults: {{ http: {{ base_url: \"{base_url}\" }} }}\n\
+        "engine: {{ pipeline: {pipeline} }}\ndefaults: {{ http: {{ {http} }} }}\n\
          data:\n  d: {{ type: inline, rows: [ {{ a: 1, b: x }}, {{ a: 2, b: y }} ] }}\n  e: {{ type: inline, mode: per_vu, pick: shuffle, rows: [ {{ a: 1 }}, {{ a: 2 }} ] }}\n\
          plugins:\n  - {{ name: order-id, path: \"{0}/order-id\" }}\n  - {{ name: order-check, path: \"{0}/order-check\" }}\n\
          scenarios:\n  s:\n    {executor}\n    flow:\n{flow}",
@@ -71,6 +71,7 @@ fn run(base_url: &str, flow: &str, executor: &str) -> (f64, f64) {
             cores,
             seed: 1,
             is_strict: false,
+            shows_http: false,
         },
         &control,
         |_| (),
@@ -117,6 +118,21 @@ fn the_steady_state_allocates_nothing() {
 "#,
         ),
         (
+            "pipelined",
+            closed,
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
+        ),
+        (
+            "pipelined and templated",
+            closed,
+            NOTHING,
+            r#"
+      - request: { url: "/echo?n=${iteration}", headers: { x-id: "${vu} ${uuid}" }, body: "${data.d.b}", checks: [{ type: size, min: 1 }] }
+      - request: { url: /bytes/2000, assert: [{ type: size, equals: 2000 }] }
+"#,
+        ),
+        (
             "reading JSON",
             closed,
             NOTHING,
@@ -155,6 +171,12 @@ fn the_steady_state_allocates_nothing() {
 "#,
         ),
         (
+            "traced, through a proxy",
+            closed,
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n      - request: { url: \"/order?${vu}\" }\n",
+        ),
+        (
             "calling plugins",
             closed,
             NOTHING,
@@ -167,10 +189,18 @@ fn the_steady_state_allocates_nothing() {
     for (name, executor, most, flow) in flows {
         let target = Target::start(&Settings::loopback()).unwrap();
         let base_url = format!("http://{}", target.address());
+        // The target takes whole URLs as well, so that it can stand for a proxy.
+        let http = if name.contains("proxy") {
+            format!("base_url: \"http://shop.test\", tracing: true, proxy: \"{base_url}\"")
+        } else {
+            format!("base_url: \"{base_url}\"")
+        };
         // What is loaded and grown once is paid before.
-        run(&base_url, flow, &executor(SHORT));
-        let (short, fewer) = run(&base_url, flow, &executor(SHORT));
-        let (long, more) = run(&base_url, flow, &executor(LONG));
+        let pipeline = if name.starts_with("pipelined") { 16 } else { 1 };
+        let run = |iterations| run(&http, flow, &executor(iterations), pipeline);
+        run(SHORT);
+        let (short, fewer) = run(SHORT);
+        let (long, more) = run(LONG);
         let each = (long - short) / (more - fewer);
         println!(
             "{name}: {each:.5} allocations a request ({short} in {fewer}, {long} in {more} requests)"

@@ -30,7 +30,6 @@ const CONTRADICTION: u8 = 90;
 
 /// Searches; the exit code, or what to tell a person.
 pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
-    let cores = cores::choose(args.cores.as_ref(), &cores::available(), args.oversubscribe)?;
     let target = args
         .embedded_target
         .then(|| Target::start(&TargetSettings::loopback()))
@@ -58,6 +57,8 @@ pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
         ..options.clone()
     })?;
     let program = Arc::new(probed.program);
+    let choice = args.cores.as_ref().or(program.engine.cores.as_ref());
+    let cores = cores::choose(choice, &cores::available(), args.oversubscribe)?;
     let plugins = LoadedPlugins::load(&program, &args.plugins.sources())
         .map_err(|diagnostics| source.located("error", &diagnostics))?;
     let json = args.json.as_deref().map(Export::open).transpose()?;

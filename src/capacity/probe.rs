@@ -122,6 +122,7 @@ impl System for Engine<'_> {
             // Each probe has other arrivals, and each search the same ones.
             seed: self.seed.wrapping_add(u64::from(ask.number)),
             is_strict: false,
+            shows_http: false,
         };
         let mut seen = Seen {
             before: None,

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::language::{self, Kind, Table, Union};
-use crate::node::{At, Content, Entry, Node, Path, object};
+use crate::node::{At, Content, Entry, Node, Path, Scalar, object};
 use crate::plan::{Pair, Text};
+use crate::program::Constant;
 
 /// A scalar, or a mapping.
 pub(super) enum TextOr<'a> {
@@ -50,6 +51,16 @@ impl Reader<'_> {
         Some(Text {
             text,
             at: self.path.key(name).at(value.pos),
+        })
+    }
+
+    /// A scalar with the type that it has in YAML.
+    pub(super) fn constant(&self, name: &str) -> Option<Constant> {
+        let text = self.text(name)?.text;
+        let is_json = self.node.get(name)?.scalar().is_some_and(Scalar::is_json);
+        Some(Constant {
+            bytes: text.into_bytes().into(),
+            is_json,
         })
     }
 
@@ -147,27 +158,26 @@ impl Reader<'_> {
         texts.map(str::to_owned).collect()
     }
 
-    /// One text, or each of a list, with its place.
-    pub(super) fn texts(&self, name: &str) -> Vec<Text> {
+    /// The scalars under a key that takes one or more of them.
+    pub(super) fn one_or_more(&self, name: &str) -> Vec<Text> {
         self.kind(name);
         let Some(node) = self.node.get(name) else {
             return Vec::new();
         };
         let path = self.path.key(name);
-        let one = |node: &Node, path: &Path<'_>| {
+        let text = |node: &Node, path: &Path<'_>| {
             let text = language::text(node).ok()?.to_owned();
-            Some(Text {
-                text,
-                at: path.at(node.pos),
-            })
+            let at = path.at(node.pos);
+            Some(Text { text, at })
         };
         match &node.content {
-            Content::List(items) => items
-                .iter()
-                .enumerate()
-                .filter_map(|(i, item)| one(item, &path.item(i)))
-                .collect(),
-            Content::Scalar(_) | Content::Map(_) => one(node, &path).into_iter().collect(),
+            Content::List(items) => {
+                let items = items.iter().enumerate();
+                items
+                    .filter_map(|(i, item)| text(item, &path.item(i)))
+                    .collect()
+            }
+            Content::Scalar(_) | Content::Map(_) => text(node, &path).into_iter().collect(),
         }
     }
 

@@ -6,7 +6,7 @@
 use httparse::Header;
 
 use super::body::Chunked;
-use super::head::{self, Framing, HEAD_BYTES_MAX, Head, header_space, note};
+use super::head::{self, Expected, Framing, HEAD_BYTES_MAX, Head, header_space, note};
 use crate::error_kind::ErrorKind;
 
 /// A whole response, borrowed from wherever its bytes lie.
@@ -25,7 +25,7 @@ pub(crate) struct Response<'b> {
 /// What a request wants of its response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    pub(crate) to_head_request: bool,
+    pub(crate) expected: Expected,
     pub(crate) headers: bool,
     /// The notes with which header fields are wanted in any case.
     pub(crate) notes: u8,
@@ -132,9 +132,11 @@ impl Reader {
             // The head in one run, and mostly the body with it.
             loop {
                 let mut space = header_space();
-                let Some((head, headers)) =
-                    head::parse(&run[at..], &mut space, wanted.to_head_request)?
-                else {
+                let parsed = head::parse(&run[at..], &mut space, wanted.expected);
+                if parsed.is_err() && head::is_folded(&run[at..]) {
+                    break;
+                }
+                let Some((head, headers)) = parsed? else {
                     self.head_bytes.extend_from_slice(&run[at..]);
                     return Ok((Advance::More, None));
                 };
@@ -189,8 +191,9 @@ impl Reader {
             {
                 return Ok((Advance::More, None));
             }
+            head::unfold(&mut self.head_bytes);
             let mut space = header_space();
-            let parsed = head::parse(&self.head_bytes, &mut space, wanted.to_head_request)?;
+            let parsed = head::parse(&self.head_bytes, &mut space, wanted.expected)?;
             let Some((head, _)) = parsed else {
                 return Ok((Advance::More, None));
             };
@@ -289,7 +292,7 @@ impl Reader {
     ) -> Result<R, ErrorKind> {
         let mut space = header_space();
         let headers = if wanted.reads_headers(&self.head) {
-            match head::parse(&self.head_bytes, &mut space, wanted.to_head_request)? {
+            match head::parse(&self.head_bytes, &mut space, wanted.expected)? {
                 Some((_, headers)) => headers,
                 None => return Err(ErrorKind::Protocol),
             }
@@ -320,7 +323,10 @@ mod tests {
     use super::*;
 
     const WANTED: Wanted = Wanted {
-        to_head_request: false,
+        expected: Expected {
+            to_head_request: false,
+            headers_max: 128,
+        },
         headers: true,
         notes: 0,
         body: true,
@@ -384,6 +390,35 @@ mod tests {
     }
 
     #[test]
+    fn folded_fields_are_read_as_one_line_in_any_split() {
+        let whole =
+            b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\t2\r\n  3\r\nContent-Length:\r\n 9\r\n\r\nbody\r\n too";
+        let expected = read(&[whole], &WANTED).unwrap().unwrap();
+        let (_, headers, body) = &expected.0;
+        assert_eq!(headers[0], ("X-A".to_owned(), b"1  \t2    3".to_vec()));
+        assert_eq!((body.as_slice(), expected.1), (&b"body\r\n to"[..], 1));
+        for cut in 0..whole.len() {
+            let (a, b) = whole.split_at(cut);
+            assert_eq!(
+                read(&[a, b], &WANTED).unwrap().as_ref(),
+                Some(&expected),
+                "{cut}"
+            );
+        }
+        // What follows an empty head is no fold, and one of the first line is none.
+        let bare = b"HTTP/1.1 200 OK\r\n\r\n body";
+        for cut in 0..bare.len() {
+            let mut reader = Reader::new();
+            for run in [&bare[..cut], &bare[cut..]] {
+                assert_eq!(reader.advance(run, &WANTED, seen).unwrap().1, None);
+            }
+            assert_eq!(reader.end(&WANTED, seen).unwrap().2, b" body", "{cut}");
+        }
+        let bad = b"HTTP/1.1 200 OK\r\n X-A: 1\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(read(&[bad], &WANTED), Err(ErrorKind::Protocol));
+    }
+
+    #[test]
     fn a_long_head_that_comes_byte_by_byte_is_not_parsed_at_every_byte() {
         let head = format!(
             "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n",
@@ -414,7 +449,10 @@ mod tests {
     #[test]
     fn a_response_to_head_has_no_body_whatever_it_says() {
         let wanted = Wanted {
-            to_head_request: true,
+            expected: Expected {
+                to_head_request: true,
+                ..WANTED.expected
+            },
             ..WANTED
         };
         let head = &PLAIN[..PLAIN.len() - 5];
@@ -454,6 +492,35 @@ mod tests {
         };
         assert!(read(&[PLAIN], &wanted).unwrap().is_some());
         assert!(read(&[CHUNKED], &wanted).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_long_body_that_is_read_is_copied_a_constant_number_of_times() {
+        let (pieces, piece) = (16 * 1024, [b'x'; 1024]);
+        let wanted = Wanted {
+            body_bytes_max: 1 << 30,
+            ..WANTED
+        };
+        for framing in [
+            format!("Content-Length: {}", pieces * piece.len()),
+            "Connection: close".to_owned(),
+        ] {
+            let mut reader = Reader::new();
+            let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
+            reader.advance(head.as_bytes(), &wanted, seen).unwrap();
+            let (mut moved, mut capacity) = (0, 0);
+            for i in 1..=pieces {
+                let judged = reader.advance(&piece, &wanted, |r| r.body.len()).unwrap().1;
+                if reader.body_bytes.capacity() != capacity {
+                    capacity = reader.body_bytes.capacity();
+                    moved += i * piece.len();
+                }
+                let whole = i == pieces && framing.starts_with("Content-Length");
+                assert_eq!(judged, whole.then_some(pieces * piece.len()));
+            }
+            // What growing moved, at worst: each byte some three times in all.
+            assert!(moved <= 4 * pieces * piece.len(), "{moved}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use loadr_config::{CheckId, PluginId, Program, RequestId, ScenarioId, Secrets};
 
+use super::samples::Samples;
 use super::trend::Trend;
 use crate::error_kind::ErrorKind;
 
@@ -124,11 +125,17 @@ pub(crate) struct PluginRecord {
 pub(crate) struct ScenarioRecord {
     pub(crate) iterations: u64,
     pub(crate) interrupted: u64,
-    /// Iterations that were due while every allowed user was busy.
+    /// Iterations that came due by an arrival rate.
+    pub(crate) due: u64,
+    /// Those of them that were due while every allowed user was busy.
     pub(crate) dropped: u64,
     /// Iterations that began a good while after they were due, and the worst delay.
     pub(crate) late: u64,
     pub(crate) late_max_ns: u64,
+    /// Requests that a kept response answered: nothing was sent.
+    pub(crate) cache_hits: u64,
+    /// Requests sent once more because their connection, kept open from before, turned out to be closed.
+    pub(crate) stale_retries: u64,
     pub(crate) iteration_duration: Trend,
 }
 
@@ -156,6 +163,8 @@ pub(crate) struct Record {
     /// By kind, in the order in which they were first seen.
     pub(crate) errors: Vec<(ErrorKind, ErrorRecord)>,
     pub(crate) lag: Trend,
+    /// Every request by itself, where an output wants them. Not added up: see the aggregator.
+    pub(crate) samples: Option<Box<Samples>>,
     /// What is taken out of every text before it is kept: a target may send back what it was sent.
     secrets: Arc<Secrets>,
 }
@@ -174,6 +183,7 @@ impl Record {
             scenarios: vec![ScenarioRecord::default(); program.scenarios.len()],
             errors: Vec::new(),
             lag: Trend::new(),
+            samples: Samples::wanted(program),
             secrets: Arc::clone(&program.secrets),
         }
     }
@@ -181,6 +191,9 @@ impl Record {
     /// Counts a finished request.
     #[inline]
     pub(crate) fn request(&mut self, step: RequestId, sample: &Sample) {
+        if let Some(samples) = &mut self.samples {
+            samples.push(step, sample);
+        }
         let outcome = Outcome {
             status: sample.status,
             error: sample.error,
@@ -242,12 +255,32 @@ impl Record {
         record.iteration_duration.record(ns);
     }
 
+    /// Counts so many events that were acted on one after the other, the last of them so long after they had come. Each
+    /// counts as having waited for the end of its quarter: a little too long, never too short.
+    #[inline]
+    pub(crate) fn lag_of(&mut self, events: u64, last_ns: u64) {
+        let parts = events.min(4);
+        for part in 0..parts {
+            let (from, to) = (events * part / parts, events * (part + 1) / parts);
+            self.lag
+                .record_many(last_ns * (part + 1) / parts, to - from);
+        }
+    }
+
     /// Counts an error and its text.
     pub(crate) fn error(&mut self, kind: ErrorKind, text: impl FnOnce() -> String) {
         let secrets = Arc::clone(&self.secrets);
         let record = self.error_record(kind);
         record.count += 1;
         add_detail(&mut record.details, &secrets.redact(&text()), 1);
+    }
+
+    /// Counts errors that nobody was there to count when they came.
+    pub(crate) fn errors_of(&mut self, kind: ErrorKind, count: u64, text: &str) {
+        let text = self.secrets.redact(text).into_owned();
+        let record = self.error_record(kind);
+        record.count += count;
+        add_detail(&mut record.details, &text, count);
     }
 
     fn error_record(&mut self, kind: ErrorKind) -> &mut ErrorRecord {
@@ -306,9 +339,12 @@ impl Record {
         for (mine, theirs) in self.scenarios.iter_mut().zip(&other.scenarios) {
             mine.iterations += theirs.iterations;
             mine.interrupted += theirs.interrupted;
+            mine.due += theirs.due;
             mine.dropped += theirs.dropped;
             mine.late += theirs.late;
             mine.late_max_ns = mine.late_max_ns.max(theirs.late_max_ns);
+            mine.cache_hits += theirs.cache_hits;
+            mine.stale_retries += theirs.stale_retries;
             mine.iteration_duration.add(&theirs.iteration_duration);
         }
         for (kind, theirs) in &other.errors {
@@ -342,11 +378,16 @@ impl Record {
         }
         for scenario in &mut self.scenarios {
             (scenario.iterations, scenario.interrupted) = (0, 0);
-            (scenario.dropped, scenario.late, scenario.late_max_ns) = (0, 0, 0);
+            (scenario.due, scenario.dropped) = (0, 0);
+            (scenario.late, scenario.late_max_ns) = (0, 0);
+            (scenario.cache_hits, scenario.stale_retries) = (0, 0);
             scenario.iteration_duration.clear();
         }
         self.errors.clear();
         self.lag.clear();
+        if let Some(samples) = &mut self.samples {
+            samples.clear();
+        }
     }
 
     /// Requests finished.

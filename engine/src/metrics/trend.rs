@@ -57,6 +57,22 @@ impl Trend {
         let _ = self.histogram.record(ns);
     }
 
+    /// Counts a duration so many times.
+    pub fn record_many(&mut self, ns: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let ns = ns.min(HIGHEST_NS);
+        self.min_ns = self.min_ns.min(ns);
+        if ns == 0 {
+            self.zeros += count;
+            return;
+        }
+        self.sum_ns += u128::from(ns) * u128::from(count);
+        self.max_ns = self.max_ns.max(ns);
+        let _ = self.histogram.record_n(ns, count);
+    }
+
     /// Counts a duration of zero.
     #[inline]
     pub fn record_zero(&mut self) {
@@ -150,6 +166,46 @@ impl Trend {
         self.max_ns as f64 / 1e6
     }
 
+    /// Exact sum, in nanoseconds.
+    #[must_use]
+    pub fn sum_ns(&self) -> u128 {
+        self.sum_ns
+    }
+
+    /// Exact minimum and maximum in nanoseconds; zeros when empty.
+    #[must_use]
+    pub fn range_ns(&self) -> (u64, u64) {
+        if self.count() == 0 {
+            (0, 0)
+        } else {
+            (self.min_ns, self.max_ns)
+        }
+    }
+
+    /// Calls `f` for each bucket that has values, in ascending order: the lowest and the highest value in nanoseconds
+    /// that it stands for, and how many it has. Zeros are a bucket of their own.
+    pub fn for_each_bucket(&self, mut f: impl FnMut(u64, u64, u64)) {
+        if self.zeros > 0 {
+            f(0, 0, self.zeros);
+        }
+        if self.histogram.is_empty() {
+            return;
+        }
+        for bucket in self.histogram.iter_recorded() {
+            let high_ns = bucket.value_iterated_to();
+            let low_ns = self.histogram.lowest_equivalent(high_ns);
+            f(low_ns, high_ns, bucket.count_at_value());
+        }
+    }
+
+    /// Which of so many values in ascending order, from 1, is the one that `percent` (0 to 100) of them do not exceed.
+    #[must_use]
+    pub fn rank(percent: f64, count: u64) -> u64 {
+        // Rounding must not make 7 % of 100 the eighth.
+        let exact = percent * count as f64 / 100.0 * (1.0 - 1e-13);
+        (exact.ceil() as u64).clamp(1, count.max(1))
+    }
+
     /// The value in milliseconds that `percent` (0 to 100) of all values do not exceed, to three significant digits and
     /// never outside minimum and maximum; 0 when empty.
     #[must_use]
@@ -158,11 +214,12 @@ impl Trend {
         if count == 0 {
             return 0.0;
         }
-        let rank = ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count);
+        let rank = Self::rank(percent, count);
         if rank <= self.zeros {
             return 0.0;
         }
-        let within = (rank - self.zeros) as f64 / self.histogram.len() as f64;
+        // The middle of the rank: its end can be rounded up into the next one.
+        let within = ((rank - self.zeros) as f64 - 0.5) / self.histogram.len() as f64;
         let ns = self
             .histogram
             .value_at_quantile(within)
@@ -232,6 +289,83 @@ mod tests {
         assert_eq!(figures(&merged), figures(&whole));
         merged.clear();
         assert_eq!(merged.count(), 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn shards_merge_to_what_one_would_have(
+            values in proptest::collection::vec((0_u64..5_000_000_000_000, 0_usize..8), 0..400),
+            shards in 1_usize..9,
+        ) {
+            let mut whole = Trend::new();
+            let mut parts = vec![Trend::new(); shards];
+            for (ns, shard) in &values {
+                // As skewed as values are: most of them are short.
+                let ns = ns >> (ns % 40);
+                whole.record(ns);
+                parts[shard % shards].record(ns);
+            }
+            let mut merged = Trend::new();
+            parts.iter().for_each(|part| merged.add(part));
+            proptest::prop_assert!(merged.histogram == whole.histogram);
+            for tenth in 0..=1000 {
+                let percent = f64::from(tenth) / 10.0;
+                proptest::prop_assert_eq!(merged.percentile_ms(percent), whole.percentile_ms(percent));
+            }
+            let exact = |t: &Trend| (t.zeros, t.sum_ns, t.min_ns, t.max_ns);
+            proptest::prop_assert_eq!(exact(&merged), exact(&whole));
+        }
+
+        #[test]
+        fn many_at_once_are_as_many_one_by_one(
+            values in proptest::collection::vec((0_u64..5_000_000_000_000, 0_u64..20), 0..50),
+        ) {
+            let (mut at_once, mut single) = (Trend::new(), Trend::new());
+            for (ns, count) in values {
+                let ns = ns >> (ns % 40);
+                at_once.record_many(ns, count);
+                (0..count).for_each(|_| single.record(ns));
+            }
+            proptest::prop_assert!(at_once.histogram == single.histogram);
+            let exact = |t: &Trend| (t.zeros, t.sum_ns, t.min_ns, t.max_ns);
+            proptest::prop_assert_eq!(exact(&at_once), exact(&single));
+        }
+    }
+
+    #[test]
+    fn a_percentile_is_that_of_its_rank_whatever_the_number_of_values() {
+        for count in 1..200u64 {
+            let mut trend = Trend::new();
+            (1..=count).for_each(|i| trend.record(i * 1_000_000_000));
+            for percent in 1..=100 {
+                let rank = (percent * count).div_ceil(100);
+                let secs = trend.percentile_ms(percent as f64) / 1e3;
+                assert_eq!(secs.round() as u64, rank, "p{percent} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn buckets_hold_every_value_between_their_ends() {
+        let mut trend = Trend::new();
+        let values = [0, 0, 1, 999, 1_000_000, 1_000_001, 59_123_456_789, u64::MAX];
+        for ns in values {
+            trend.record(ns);
+        }
+        let mut buckets = Vec::new();
+        trend.for_each_bucket(|low, high, count| buckets.push((low, high, count)));
+        assert_eq!(buckets[0], (0, 0, 2));
+        let mut counted = 0;
+        for (low, high, count) in buckets {
+            let held = values
+                .iter()
+                .map(|ns| (*ns).min(HIGHEST_NS))
+                .filter(|ns| (low..=high).contains(ns) && (*ns > 0 || high == 0));
+            assert_eq!(held.count() as u64, count, "{low}..={high}");
+            counted += count;
+        }
+        assert_eq!(counted, trend.count());
+        Trend::new().for_each_bucket(|_, _, _| panic!("it is empty"));
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub struct Summary {
     pub plugins: Vec<PluginSummary>,
     /// How the generator itself fared.
     pub generator: Generator,
+    /// In the plan's order; left out where there are none. Whoever feeds them fills it in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputSummary>,
 }
 
 /// One metric.
@@ -196,6 +199,21 @@ pub struct PluginSummary {
     pub errors: u64,
 }
 
+/// One output: a file or a receiver that was fed during the run.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputSummary {
+    /// Its type and where it leads, without secrets.
+    pub name: String,
+    /// Figures that it was given: one for each series and second.
+    pub points: u64,
+    /// Those of them that it did not take.
+    pub dropped: u64,
+    /// Deliveries that failed.
+    pub failures: u64,
+    /// Why, the last time.
+    pub error: Option<String>,
+}
+
 impl Summary {
     /// Sums an outcome up.
     #[must_use]
@@ -259,6 +277,7 @@ impl Summary {
                 .map(|s| s.name.clone())
                 .collect(),
             generator,
+            outputs: Vec::new(),
             metrics,
             checks: checks(outcome),
             thresholds,
@@ -323,13 +342,14 @@ fn exit_code(stopped: Option<&StopReason>, thresholds_passed: bool, unsound: boo
         _ if !thresholds_passed => 99,
         Some(StopReason::Assert(_)) => 1,
         Some(StopReason::Threshold(_)) => 99,
-        Some(StopReason::Watcher(_)) | None => 0,
+        Some(StopReason::Steered | StopReason::Watcher(_)) | None => 0,
     }
 }
 
 fn describe(reason: &StopReason) -> String {
     match reason {
         StopReason::Interrupted => "interrupted".to_owned(),
+        StopReason::Steered => "stopped by whoever steered it".to_owned(),
         StopReason::Assert(name) => format!("the assert `{name}` failed (on_failure: abort_test)"),
         StopReason::Threshold(name) => format!("the threshold `{name}` failed (abort_on_fail)"),
         StopReason::Watcher(why) => why.clone(),

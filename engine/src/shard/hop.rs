@@ -1,6 +1,6 @@
 //! The bytes of a request: as the step renders them, as a redirect changes them, with cookies in them.
 
-use loadr_config::{OriginId, Request};
+use loadr_config::{Made, OriginId, Request};
 
 use super::client::Client;
 use super::exchange::{Broken, Call};
@@ -27,6 +27,20 @@ pub(super) struct Hop {
 }
 
 impl Hop {
+    /// A request as it was sent, to be sent once more or judged by.
+    pub(super) fn again(shard: &Shard, origin: OriginId, bytes: Vec<u8>) -> Box<Self> {
+        let place = Place {
+            authority: shard.authority(origin),
+            target: target(&bytes).to_vec(),
+        };
+        Box::new(Self {
+            origin,
+            place,
+            bytes,
+            count: 0,
+        })
+    }
+
     pub(super) fn method(&self) -> &str {
         std::str::from_utf8(method(&self.bytes)).unwrap_or_default()
     }
@@ -43,7 +57,12 @@ impl Shard {
         head.clear();
         body.clear();
         match (call.hop, &self.prepared[call.id.at()]) {
-            (Some(hop), _) => head.extend_from_slice(&hop.bytes),
+            (Some(hop), _) => {
+                head.extend_from_slice(&hop.bytes);
+                if call.request.http.traces {
+                    self.renew_trace(head);
+                }
+            }
             (None, Prepared::Static(bytes)) => head.extend_from_slice(bytes),
             (None, Prepared::Templated) => {
                 let vars = &*call.own.vars.borrow();
@@ -60,6 +79,21 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// A redirected request is another one of the same trace (W3C Trace Context, section 3.2.2.4).
+    #[cold]
+    fn renew_trace(&self, head: &mut [u8]) {
+        const FIELD: &[u8] = b"\r\ntraceparent: 00-";
+        const TRACE_LEN: usize = 32 + 1;
+        const PARENT_LEN: u32 = 16;
+        let mut parent = Vec::new();
+        self.feed.make(Made::Hex(PARENT_LEN), &mut parent);
+        let end = head_len(head);
+        let at = memchr::memmem::find(&head[..end], FIELD).map(|at| at + FIELD.len() + TRACE_LEN);
+        if let Some(old) = at.and_then(|at| head.get_mut(at..at + parent.len())) {
+            old.copy_from_slice(&parent);
+        }
     }
 
     /// Puts what the jar has for the request into its head; `line` is only lent.
@@ -112,7 +146,7 @@ impl Client {
         let mut scratch = self.shard.scratch.borrow_mut();
         let (head, body) = &mut *scratch;
         let is_kept = call.hop.is_none()
-            && call.request.body.is_some()
+            && call.is_kept()
             && matches!(self.shard.prepared[call.id.at()], Prepared::Templated);
         let sent = if is_kept {
             &self.sent

@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     dead_code,
+    clippy::needless_pass_by_value,
     unreachable_pub,
     reason = "a failed unwrap is a failed test; each test file uses a part"
 )]
@@ -13,7 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use loadr_config::Options;
-use loadr_engine::{Control, LoadedPlugins, PluginSources, RunSpec, Summary};
+use loadr_engine::{
+    Control, LoadedPlugins, Moment, PluginSources, Resolve, RunError, RunSpec, Summary,
+    SystemResolver,
+};
 use loadr_plugin_host::Cache;
 
 /// A request as the server saw it.
@@ -24,6 +28,8 @@ pub struct Seen {
     /// With the empty line.
     pub head: String,
     pub body: Vec<u8>,
+    /// Bytes of later requests that had come with it.
+    pub behind: usize,
 }
 
 impl Seen {
@@ -170,6 +176,7 @@ fn next_request(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) 
                 connection,
                 head,
                 body: Vec::new(),
+                behind: 0,
             };
             let length = request
                 .header("content-length")
@@ -177,6 +184,7 @@ fn next_request(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) 
             if bytes.len() >= end + 4 + length {
                 request.body = bytes[end + 4..end + 4 + length].to_vec();
                 bytes.drain(..end + 4 + length);
+                request.behind = bytes.len();
                 return Some(request);
             }
         }
@@ -198,6 +206,20 @@ pub fn once(http: &str, flow: &str) -> String {
 
 /// Runs a plan on one core.
 pub fn run(plan: &str) -> Summary {
+    try_run(plan).unwrap_or_else(|error| panic!("{error}\n{plan}"))
+}
+
+/// Runs a plan on one core, or says why it cannot be.
+pub fn try_run(plan: &str) -> Result<Summary, RunError> {
+    run_watched(plan, Arc::new(SystemResolver), |_| ())
+}
+
+/// The same with names of the test's own; `watch` is called about once a second.
+pub fn run_watched(
+    plan: &str,
+    resolver: Arc<dyn Resolve>,
+    watch: impl Fn(&Control),
+) -> Result<Summary, RunError> {
     let compiled = loadr_config::compile(plan, Path::new("plan.yaml"), &Options::default());
     let program = Arc::new(
         compiled
@@ -211,11 +233,15 @@ pub fn run(plan: &str) -> Summary {
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).unwrap());
     let spec = RunSpec {
         is_strict: false,
+        shows_http: false,
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
     };
-    let outcome = loadr_engine::run(program, &plugins, &spec, &Control::new(1), |_| ()).unwrap();
-    Summary::new(&outcome)
+    let control = Control::new(program.scenarios.len());
+    let on_moment = |_: &Moment<'_>| watch(&control);
+    let outcome =
+        loadr_engine::run_resolving(program, &plugins, &spec, &control, &resolver, on_moment)?;
+    Ok(Summary::new(&outcome))
 }
 
 /// Each outcome of each step: name, status, `error_kind`, how many requests.
