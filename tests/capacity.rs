@@ -293,7 +293,7 @@ fn a_search_that_is_interrupted_says_what_it_knows_and_goes_on_from_there() {
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(130), "{stdout}");
     assert!(
-        stdout.contains("interrupted") && stdout.contains("it held"),
+        stdout.contains("interrupted") && stdout.contains("So far: it held"),
         "{stdout}"
     );
     let made = state(folder.path()).unwrap()["probes"].clone();

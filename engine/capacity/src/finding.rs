@@ -208,7 +208,7 @@ impl Finding {
         // An estimate is one only where there were probes on both sides.
         let is_estimated = matches!(
             ending,
-            Ending::Found | Ending::NotConfirmed | Ending::Interrupted
+            Ending::Found | Ending::NotConfirmed | Ending::Interrupted | Ending::TargetGone(_)
         ) && held.is_some()
             && broke.is_some();
         let boundary = boundary.filter(|_| is_estimated).map(|b| BoundaryFound {
@@ -455,6 +455,16 @@ impl Finding {
     }
 
     fn bracket_text(&self) -> String {
+        if let Some(boundary) = &self.boundary {
+            return format!(
+                "So far: it seems to break `{}` from about {}/s on ({:.0} % interval {} to {}/s), which was not confirmed",
+                boundary.slo,
+                rate_text(boundary.rate),
+                boundary.confidence * 100.0,
+                rate_text(boundary.low),
+                rate_text(boundary.high)
+            );
+        }
         match (self.bracket.held, self.bracket.broke) {
             (Some(held), Some(broke)) => format!(
                 "So far: it held {}/s and did not hold {}/s, so its capacity is between the two",

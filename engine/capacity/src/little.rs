@@ -30,7 +30,8 @@ impl Little {
         let mut compared = 0;
         let mut mismatches = Vec::new();
         let mut worst: Option<(f64, f64, f64)> = None;
-        for probe in probes.iter().filter(|p| p.abandoned.is_none()) {
+        // A backlog that grows has no average.
+        for probe in probes.iter().filter(|p| p.held() && p.abandoned.is_none()) {
             let (computed, Some(counted)) = (
                 probe.measured.concurrency,
                 probe.measured.concurrency_counted,
@@ -49,10 +50,11 @@ impl Little {
             }
         }
         let sentence = match (compared, worst) {
-            (0, _) => "Little's law was not checked: arrivals were random, or no probe was whole"
-                .to_owned(),
+            (0, _) => {
+                "Little's law was not checked: arrivals were random, or no probe held".to_owned()
+            }
             (_, None) => format!(
-                "Little's law holds in all {compared} probes that were whole: as many iterations were in flight as rate × time \
+                "Little's law holds in all {compared} probes that held: as many iterations were in flight as rate × time \
                  says"
             ),
             (_, Some((rate, computed, counted))) => format!(
