@@ -34,9 +34,12 @@ pub(crate) enum Command {
     /// Check plans without running them: every mistake in one pass.
     #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArgs),
+    /// Find the highest rate that a system sustains within its objectives.
+    #[command(after_help = crate::capacity::HELP)]
+    Capacity(crate::capacity::CapacityArgs),
     /// Print the JSON Schema of plans, for editors.
     #[command(after_help = SCHEMA_HELP)]
-    Schema,
+    Schema(SchemaArgs),
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -54,9 +57,17 @@ pub(crate) enum Command {
     Plugin(crate::plugin::PluginArgs),
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// That of the file that `capacity --json` writes.
+    #[arg(long)]
+    pub(crate) capacity: bool,
+}
+
 const SCHEMA_HELP: &str = "\
 Examples:
   loadr-fast schema > plan.schema.json
+  loadr-fast schema --capacity > capacity.schema.json
 
 A plan that begins with this line is completed and checked by editors with a YAML language server:
   # yaml-language-server: $schema=plan.schema.json";

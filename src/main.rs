@@ -1,5 +1,6 @@
 //! The command line: arguments, wiring, exit codes.
 
+mod capacity;
 mod cli;
 mod color;
 mod ctl;
@@ -24,8 +25,14 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
-        cli::Command::Schema => {
-            print(&format!("{:#}\n", loadr_config::schema()));
+        cli::Command::Capacity(args) => capacity::capacity(&args),
+        cli::Command::Schema(args) => {
+            let schema = if args.capacity {
+                loadr_capacity::schema()
+            } else {
+                loadr_config::schema()
+            };
+            print(&format!("{schema:#}\n"));
             Ok(0)
         }
         cli::Command::Completions { shell } => {

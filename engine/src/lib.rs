@@ -36,7 +36,9 @@ pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
-pub use results::{ErrorSummary, OutputSummary, Summary, TextStyle, figures, summary_text};
+pub use results::{
+    BUSY, ErrorSummary, LAG_SHARE, OutputSummary, Summary, TextStyle, figures, summary_text,
+};
 pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]
 pub use shard::Trial;

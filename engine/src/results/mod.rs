@@ -8,3 +8,4 @@ mod verdict;
 pub(crate) use summary::errors;
 pub use summary::{ErrorSummary, OutputSummary, Summary};
 pub use text::{TextStyle, summary_text};
+pub use verdict::{BUSY, LAG_SHARE};
