@@ -27,9 +27,25 @@ pub(crate) enum Command {
     /// Check plans without running them: every mistake in one pass.
     #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArgs),
-    /// Print the JSON Schema of plans, for editors.
+    /// Show a summary as a page, in Markdown or for CI; or two of them side by side.
+    #[command(after_help = crate::report::HELP)]
+    Report(crate::report::ReportArgs),
+    /// Make one summary of several runs of a plan, with exact percentiles.
+    #[command(after_help = crate::merge::HELP)]
+    Merge(crate::merge::MergeArgs),
+    /// Print the JSON Schema of plans, for editors; or that of summaries.
     #[command(after_help = SCHEMA_HELP)]
-    Schema,
+    Schema {
+        /// Of the file of `--summary-export`.
+        #[arg(long)]
+        summary: bool,
+    },
+    /// Write manual pages, one for each command.
+    #[command(after_help = MAN_HELP)]
+    Man {
+        /// The directory; it is made if it is not there.
+        dir: PathBuf,
+    },
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -37,18 +53,27 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
+    #[command(after_help = "Example:\n  loadr-fast doctor --json")]
     Doctor(crate::doctor::DoctorArgs),
     /// Install, inspect, call and measure plugins.
-    #[command(arg_required_else_help = true)]
+    #[command(
+        arg_required_else_help = true,
+        after_help = "Example:\n  loadr-fast plugin install ./my-extractor"
+    )]
     Plugin(crate::plugin::PluginArgs),
 }
 
 const SCHEMA_HELP: &str = "\
 Examples:
   loadr-fast schema > plan.schema.json
+  loadr-fast schema --summary > summary.schema.json
 
 A plan that begins with this line is completed and checked by editors with a YAML language server:
   # yaml-language-server: $schema=plan.schema.json";
+
+const MAN_HELP: &str = "\
+Examples:
+  loadr-fast man ~/.local/share/man/man1 && man loadr-fast-run";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -97,6 +122,8 @@ Examples:
   loadr-fast run --cores 16 --summary-export summary.json plan.yaml
   loadr-fast run plan.yaml -e staging --vus 200 --duration 30s --tags smoke
   loadr-fast run --embedded-target examples/quickstart.yaml
+  loadr-fast run --summary-export summary.json plan.yaml; loadr-fast report summary.json -o report.html
+  loadr-fast run --quiet --junit results.xml plan.yaml
 
 Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
@@ -144,6 +171,14 @@ pub(crate) struct RunArgs {
     /// Write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) summary_export: Option<PathBuf>,
+
+    /// Write every trend, whole and each second, to this file: an HdrHistogram log for its tools and for `merge`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) histograms: Option<PathBuf>,
+
+    /// Write thresholds and checks to this file as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
 
     /// Start the built-in target on a free loopback port and point the plan's `base_url` at it.
     #[arg(long)]
@@ -225,5 +260,39 @@ fn header(text: &str) -> Result<(String, String), String> {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         }
         _ => Err("expected a name, a colon and a value, such as `Accept: text/html`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn every_command(
+        command: &clap::Command,
+        path: &str,
+        visit: &mut impl FnMut(&str, &clap::Command),
+    ) {
+        visit(path, command);
+        for inner in command.get_subcommands() {
+            every_command(inner, &format!("{path} {}", inner.get_name()), visit);
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_of_itself() {
+        let mut seen = 0;
+        every_command(&Cli::command(), "loadr-fast", &mut |path, command| {
+            seen += 1;
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Example") && help.contains(path),
+                "{path}: {help}"
+            );
+        });
+        assert!(seen >= 10, "{seen}");
     }
 }

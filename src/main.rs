@@ -4,8 +4,10 @@ mod cli;
 mod doctor;
 mod export;
 mod findings;
+mod merge;
 mod plugin;
 mod progress;
+mod report;
 mod run;
 mod signals;
 mod source;
@@ -21,10 +23,17 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
-        cli::Command::Schema => {
+        cli::Command::Report(args) => report::report(&args),
+        cli::Command::Merge(args) => merge::merge(&args),
+        cli::Command::Schema { summary: false } => {
             print(&format!("{:#}\n", loadr_config::schema()));
             Ok(0)
         }
+        cli::Command::Schema { summary: true } => {
+            print(loadr_engine::SUMMARY_SCHEMA);
+            Ok(0)
+        }
+        cli::Command::Man { dir } => man(&dir),
         cli::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut cli::Cli::command(), "loadr-fast", &mut script);
@@ -42,6 +51,14 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Writes a manual page for each command.
+fn man(dir: &std::path::Path) -> Result<u8, String> {
+    let fail = |error| format!("cannot write manual pages to {}: {error}", dir.display());
+    std::fs::create_dir_all(dir).map_err(fail)?;
+    clap_mangen::generate_to(cli::Cli::command(), dir).map_err(fail)?;
+    Ok(0)
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no error.

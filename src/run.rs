@@ -11,7 +11,7 @@ use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores, do
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
-use crate::export::Export;
+use crate::export::Exports;
 use crate::progress::ProgressLine;
 use crate::signals;
 use crate::source::Source;
@@ -47,11 +47,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     for warning in plugins.warnings() {
         eprintln!("warning: {warning}");
     }
-    let export = args
-        .summary_export
-        .as_deref()
-        .map(Export::open)
-        .transpose()?;
+    let exports = Exports::open(args)?;
 
     if !args.quiet {
         for warning in doctor::warnings(&cores) {
@@ -89,9 +85,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         // A reader that has gone away (`| head`) is no error of the run.
         let _ = stdout().write_all(loadr_engine::summary_text(&summary).as_bytes());
     }
-    if let Some(export) = export {
-        export.write(summary.to_json().as_bytes())?;
-    }
+    exports.write(&outcome, &summary)?;
     Ok(summary.exit_code)
 }
 

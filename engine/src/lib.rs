@@ -33,7 +33,12 @@ pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
-pub use results::{ErrorSummary, Summary, summary_text};
+pub use results::{
+    Aggregates, CheckSummary, Detail, Distribution, Environment, ErrorSummary, Generator, Merged,
+    MergedFrom, MetricSummary, PluginSummary, Point, ReadError, SUMMARY_BYTES_MAX, SUMMARY_SCHEMA,
+    Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary, histogram_log, merge,
+    summary_text,
+};
 pub use run::{Outcome, RunError, RunSpec, run};
 #[doc(hidden)]
 pub use shard::Trial;

@@ -3,9 +3,11 @@
 
 mod record;
 mod series;
+mod spread;
 mod trend;
 
 pub(crate) use record::{Record, Sample};
 pub(crate) use series::for_each_series;
 pub use series::{Kind, METRICS, MetricInfo, Series, Values};
+pub(crate) use spread::{Exact, Spread};
 pub use trend::Trend;

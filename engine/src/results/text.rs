@@ -115,7 +115,7 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
             out,
             "    {}{dots}: {}",
             metric.metric,
-            figures(metric.kind, &metric.agg, is_bytes)
+            figures(&metric.kind, &metric.agg, is_bytes)
         )?;
     }
     let statuses = statuses(s);

@@ -1,8 +1,9 @@
 //! The honesty rule: whether the figures may be the generator's instead of the target's, and why.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::run::Outcome;
 use crate::thresholds::Sum;
@@ -10,13 +11,14 @@ use crate::thresholds::Sum;
 /// The share of a core from which on a shard counts as busy.
 const BUSY: f64 = 0.95;
 /// The share of the reported 99th percentile from which on the generator's lag is too much of it.
-const LAG_SHARE: f64 = 0.1;
+pub(super) const LAG_SHARE: f64 = 0.1;
 /// Response times that are so many times the service times, and so many milliseconds more, are explained.
 const GAP_FACTOR: f64 = 1.5;
 const GAP_MS: f64 = 1.0;
 
 /// The generator's health.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Generator {
     /// The shards' processors.
     pub cores: Vec<usize>,
@@ -39,7 +41,7 @@ pub struct Generator {
 }
 
 /// What is known of the generator. `merged` has each metric over all its series.
-pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<&'static str, Sum>) -> Generator {
+pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, Sum>) -> Generator {
     let p99 = |metric| {
         let trend = merged
             .get(metric)
