@@ -25,6 +25,11 @@ struct Spot {
     p99: Option<f64>,
 }
 
+/// What of a point is drawn.
+type Pick<'a> = &'a dyn Fn(&Spot) -> Option<f64>;
+/// A line's name, its colour, and what it is of.
+type LineOf<'a> = (&'a str, &'a str, Pick<'a>);
+
 /// How many points of the timeline are one of the chart.
 pub(crate) fn points_per_spot(summary: &Summary) -> usize {
     summary.timeline.len().div_ceil(POINTS_MAX).max(1)
@@ -68,41 +73,40 @@ fn charts(runs: &[Run<'_>]) -> Vec<Value> {
     let drawn: Vec<(&Run<'_>, Vec<Spot>)> =
         runs.iter().map(|run| (run, spots(run.summary))).collect();
     let is_one = runs.len() == 1;
-    let line = |name: &str, color: &str, spots: &[Spot], f: &dyn Fn(&Spot) -> Option<f64>| {
+    let line = |name: &str, color: &str, spots: &[Spot], f: Pick<'_>| {
         let x: Vec<Value> = spots.iter().map(|spot| short(Some(spot.t))).collect();
         let y: Vec<Value> = spots.iter().map(|spot| short(f(spot))).collect();
         json!({ "name": name, "color": color, "x": x, "y": y })
     };
     // One run: its lines. Two: the same line of both.
-    let over_time =
-        |id: &str, unit: &str, lines: &[(&str, &str, &dyn Fn(&Spot) -> Option<f64>)]| {
-            let lines: Vec<Value> = if is_one {
-                let spots = drawn.first().map_or(&[][..], |(_, spots)| spots);
-                lines
-                    .iter()
-                    .map(|(name, color, f)| line(name, color, spots, f))
-                    .collect()
-            } else {
-                let both = drawn.iter().zip(["a", "b"]);
-                let mut all = Vec::new();
-                for ((run, spots), color) in both {
-                    all.extend(
-                        lines
-                            .iter()
-                            .map(|(_, _, f)| line(run.label, color, spots, f)),
-                    );
-                }
-                all
-            };
-            json!({ "id": id, "unit": unit, "scale": "time", "lines": lines })
+    let over_time = |id: &str, unit: &str, lines: &[LineOf<'_>]| {
+        let lines: Vec<Value> = if is_one {
+            let spots = drawn.first().map_or(&[][..], |(_, spots)| spots);
+            lines
+                .iter()
+                .map(|(name, color, f)| line(name, color, spots, f))
+                .collect()
+        } else {
+            let both = drawn.iter().zip(["a", "b"]);
+            let mut all = Vec::new();
+            for ((run, spots), color) in both {
+                all.extend(
+                    lines
+                        .iter()
+                        .map(|(_, _, f)| line(run.label, color, spots, f)),
+                );
+            }
+            all
         };
-    let rps: &dyn Fn(&Spot) -> Option<f64> = &|spot| Some(spot.rps);
-    let iterations: &dyn Fn(&Spot) -> Option<f64> = &|spot| Some(spot.iterations);
-    let p50: &dyn Fn(&Spot) -> Option<f64> = &|spot| spot.p50;
-    let p95: &dyn Fn(&Spot) -> Option<f64> = &|spot| spot.p95;
-    let p99: &dyn Fn(&Spot) -> Option<f64> = &|spot| spot.p99;
-    let vus: &dyn Fn(&Spot) -> Option<f64> = &|spot| Some(spot.vus);
-    let errors: &dyn Fn(&Spot) -> Option<f64> = &|spot| Some(spot.errors);
+        json!({ "id": id, "unit": unit, "scale": "time", "lines": lines })
+    };
+    let rps: Pick<'_> = &|spot| Some(spot.rps);
+    let iterations: Pick<'_> = &|spot| Some(spot.iterations);
+    let p50: Pick<'_> = &|spot| spot.p50;
+    let p95: Pick<'_> = &|spot| spot.p95;
+    let p99: Pick<'_> = &|spot| spot.p99;
+    let vus: Pick<'_> = &|spot| Some(spot.vus);
+    let errors: Pick<'_> = &|spot| Some(spot.errors);
     let mut all = if is_one {
         vec![
             over_time(

@@ -13,6 +13,15 @@ use crate::tables;
 
 const HINT: &str = "One run each: a change that is smaller than what the same run differs by from one time to the next is none.";
 
+/// What most look for.
+const FIRST: [&str; 5] = [
+    "http_reqs",
+    "http_req_duration",
+    "http_req_response",
+    "http_req_failed",
+    "iterations",
+];
+
 /// Which way a figure is better.
 #[derive(Clone, Copy, PartialEq)]
 enum Better {
@@ -62,7 +71,7 @@ impl Row {
 
     fn better(&self) -> Better {
         match (&*self.metric, &*self.kind) {
-            (_, "trend") if self.key == "count" => Better::Neither,
+            (_, "trend" | "rate") if self.key == "count" => Better::Neither,
             (_, "trend") | ("http_req_failed" | "dropped_iterations" | "plugin_errors", _) => {
                 Better::Less
             }
@@ -98,18 +107,9 @@ fn rows(a: &Summary, b: &Summary) -> Vec<Row> {
         }
     }
     // What most look for comes first.
-    let first = [
-        "http_reqs",
-        "http_req_duration",
-        "http_req_response",
-        "http_req_failed",
-        "iterations",
-    ];
     names.sort_by_key(|(name, _)| {
-        first
-            .iter()
-            .position(|known| known == name)
-            .unwrap_or(first.len())
+        let at = FIRST.iter().position(|known| known == name);
+        at.unwrap_or(FIRST.len())
     });
     let mut rows = Vec::new();
     for (metric, kind) in names {
@@ -221,7 +221,20 @@ fn write_body(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result {
         }
         writeln!(out, "</ul></section>")?;
     }
-    figures(out, &rows(a, b))?;
+    let (first, others): (Vec<Row>, Vec<Row>) = rows(a, b)
+        .into_iter()
+        .partition(|row| FIRST.contains(&&*row.metric));
+    writeln!(
+        out,
+        "<section><h2>Figures</h2>\n<p class=\"hint\">{HINT}</p>"
+    )?;
+    figures(out, "figures", &first)?;
+    if !others.is_empty() {
+        writeln!(out, "<details><summary>All other figures</summary>")?;
+        figures(out, "other-figures", &others)?;
+        writeln!(out, "</details>")?;
+    }
+    writeln!(out, "</section>")?;
     writeln!(out, "<section><h2>Over time</h2>")?;
     chart_help(
         out,
@@ -272,11 +285,10 @@ fn change_cell(out: &mut String, row: &Row) -> std::fmt::Result {
     )
 }
 
-fn figures(out: &mut String, rows: &[Row]) -> std::fmt::Result {
+fn figures(out: &mut String, id: &str, rows: &[Row]) -> std::fmt::Result {
     writeln!(
         out,
-        "<section><h2>Figures</h2>\n<p class=\"hint\">{HINT}</p>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures\"><table id=\"figures\"><thead><tr>\
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures\"><table id=\"{id}\"><thead><tr>\
          <th scope=\"col\">Metric</th><th scope=\"col\">Figure</th><th scope=\"col\" class=\"n\">A</th>\
          <th scope=\"col\" class=\"n\">B</th><th scope=\"col\" class=\"n\">Change</th></tr></thead><tbody>"
     )?;
@@ -300,7 +312,7 @@ fn figures(out: &mut String, rows: &[Row]) -> std::fmt::Result {
         change_cell(out, row)?;
         writeln!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody></table></div></section>")
+    writeln!(out, "</tbody></table></div>")
 }
 
 /// By what tells a request and its outcome from others.
@@ -387,9 +399,12 @@ fn requests(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result {
     writeln!(out, "</tbody></table></div></section>")
 }
 
+/// Whether a threshold held, and what was seen; none where it is not in the run.
+type Judged = Option<(bool, Option<f64>)>;
+
 /// Each threshold of either, and what came of it in both.
-fn judged(a: &Summary, b: &Summary) -> Vec<(String, [Option<(bool, Option<f64>)>; 2])> {
-    let mut all: Vec<(String, [Option<(bool, Option<f64>)>; 2])> = Vec::new();
+fn judged(a: &Summary, b: &Summary) -> Vec<(String, [Judged; 2])> {
+    let mut all: Vec<(String, [Judged; 2])> = Vec::new();
     for (side, s) in [a, b].into_iter().enumerate() {
         for t in &s.thresholds {
             let name = format!("{}: {}", t.metric, t.expression);
@@ -503,7 +518,7 @@ fn write_markdown(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Resul
     let judged = judged(a, b);
     if !judged.is_empty() {
         writeln!(out, "\n| threshold | A | B |\n|---|---|---|")?;
-        let side = |side: Option<(bool, Option<f64>)>| match side {
+        let side = |side: Judged| match side {
             Some((passed, observed)) => {
                 format!(
                     "{} {}",

@@ -91,7 +91,7 @@ pub(crate) fn figure(metric: &str, kind: &str, key: &str, value: f64) -> String 
     match (kind, key) {
         (_, "per_second") if is_bytes => format!("{}/s", show::bytes(value)),
         (_, "per_second") => format!("{}/s", show::rate(value)),
-        ("trend", "count") | ("rate", "count") => show::count(value as u64),
+        ("trend" | "rate", "count") => show::count(value as u64),
         ("trend", _) => show::duration(value),
         ("rate", "rate") => show::percent(value),
         ("counter", _) if is_bytes => show::bytes(value),

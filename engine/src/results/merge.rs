@@ -654,7 +654,10 @@ impl Tally {
 
 fn timeline(seconds: &BTreeMap<i64, Second>) -> Vec<Point> {
     // A run that began before the first one has seconds below zero.
-    let before = seconds.keys().next().map_or(0, |first| (1 - first).max(0)) as f64;
+    let before = seconds
+        .keys()
+        .next()
+        .map_or(0, |first| 1_i64.saturating_sub(*first).max(0)) as f64;
     let share = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
     seconds
         .values()

@@ -90,11 +90,11 @@ impl Summary {
     /// See [`ReadError`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, ReadError> {
         // First, so that a file of another version is not taken for a damaged one.
-        let probe: Probe = serde_json::from_slice(bytes).map_err(wrong)?;
+        let probe: Probe = serde_json::from_slice(bytes).map_err(|error| wrong(&error, bytes))?;
         if let Some(format) = probe.format.filter(|format| *format != u64::from(FORMAT)) {
             return Err(ReadError::Version(format));
         }
-        let summary: Self = serde_json::from_slice(bytes).map_err(wrong)?;
+        let summary: Self = serde_json::from_slice(bytes).map_err(|error| wrong(&error, bytes))?;
         summary
             .check()
             .map_err(|what| ReadError::Wrong(what.to_owned()))?;
@@ -112,8 +112,9 @@ impl Summary {
         {
             return Err("`distribution` has a curve of another length than its percentiles");
         }
-        if !self.distribution.percentiles.is_sorted() {
-            return Err("the percentiles of `distribution` do not ascend");
+        let percentiles = &self.distribution.percentiles;
+        if !percentiles.is_sorted() || percentiles.iter().any(|p| !(0.0..=100.0).contains(p)) {
+            return Err("the percentiles of `distribution` do not ascend from 0 to 100");
         }
         if self.timeline.len() > POINTS_MAX {
             return Err("`timeline` is longer than a month of seconds");
@@ -125,8 +126,13 @@ impl Summary {
     }
 }
 
-fn wrong(error: serde_json::Error) -> ReadError {
-    if error.is_eof() {
+fn wrong(error: &serde_json::Error, bytes: &[u8]) -> ReadError {
+    let mut lines = bytes.rsplit(|byte| *byte == b'\n');
+    let last = lines.next().map_or(0, <[u8]>::len);
+    let is_at_end = error.line() == lines.count() + 1 && error.column() >= last;
+    // A number or a word that is cut off is a wrong one to the parser. What follows a whole summary is no cut.
+    let is_cut = error.is_syntax() && is_at_end && !error.to_string().starts_with("trailing");
+    if error.is_eof() || is_cut {
         return ReadError::Truncated;
     }
     let mut what = error.to_string();
@@ -195,7 +201,7 @@ mod tests {
                 &LOADR.replace("\"another_key\": [1]", "\"format\": \"x\""),
                 "invalid type",
             ),
-            (deep.as_str(), "recursion limit"),
+            (deep.as_str(), "invalid type"),
         ];
         for (text, says) in cases {
             let error = Summary::from_json(text.as_bytes()).unwrap_err().to_string();
