@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub(crate) enum Command {
     /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
     #[command(after_help = "Example:\n  loadr-fast doctor --json")]
     Doctor(crate::doctor::DoctorArgs),
+    /// Look at a run while it goes on, and steer it: virtual users, rate, pause, resume, stop.
+    #[command(after_help = crate::ctl::HELP)]
+    Ctl(crate::ctl::CtlArgs),
     /// Install, inspect, call and measure plugins.
     #[command(
         arg_required_else_help = true,
@@ -124,6 +128,8 @@ Examples:
   loadr-fast run --embedded-target examples/quickstart.yaml
   loadr-fast run --summary-export summary.json plan.yaml; loadr-fast report summary.json -o report.html
   loadr-fast run --quiet --junit results.xml plan.yaml
+  loadr-fast run --source-ips 10.0.0.16/28 plan.yaml
+  loadr-fast run plan.yaml --output json=results.jsonl --output prometheus=127.0.0.1:9464
 
 Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
@@ -147,6 +153,11 @@ pub(crate) struct RunArgs {
     /// Allow more shards than there are cores.
     #[arg(long)]
     pub(crate) oversubscribe: bool,
+
+    /// Dial from these addresses of this machine in turn, each an address or a CIDR: one target then takes more than 28,000
+    /// connections. Replaces the plan's `engine.source_ips`.
+    #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',')]
+    pub(crate) source_ips: Vec<String>,
 
     /// What all random choices come from: the same one gives the same schedule of arrivals. Default: another each run.
     #[arg(long, value_name = "N")]
@@ -179,10 +190,23 @@ pub(crate) struct RunArgs {
     /// Write thresholds and checks to this file as JUnit XML.
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
+    /// Feed the figures of each second to `json=FILE`, `csv=FILE`, `prometheus=ADDRESS` (to be scraped), `prometheus=URL` (remote
+    /// write), `otlp=URL`, `influxdb=URL/DATABASE` or `statsd=ADDRESS`, beside the plan's `outputs`. May be given again.
+    #[arg(short = 'o', long = "output", value_name = "KIND=TARGET")]
+    pub(crate) outputs: Vec<String>,
 
     /// Start the built-in target on a free loopback port and point the plan's `base_url` at it.
     #[arg(long)]
     pub(crate) embedded_target: bool,
+
+    /// Listen on a Unix socket at this path for `loadr-fast ctl`. A plan with an `externally-controlled` scenario listens
+    /// without it, too.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// Offer the same to programs of this machine as an HTTP API at this address, such as 127.0.0.1:7000 (port 0: any).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) control_http: Option<SocketAddr>,
 
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,
@@ -245,6 +269,14 @@ pub(crate) struct RequestArgs {
 
 /// More than any machine sends.
 const MAX_RATE: f64 = 1e9;
+
+/// A rate, or 0.
+pub(crate) fn rate_or_none(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(0.0) => Ok(0.0),
+        _ => rate(text),
+    }
+}
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

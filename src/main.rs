@@ -1,6 +1,7 @@
 //! The command line: arguments, wiring, exit codes.
 
 mod cli;
+mod ctl;
 mod doctor;
 mod export;
 mod findings;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             Ok(0)
         }
         cli::Command::Doctor(args) => doctor::doctor(&args),
+        cli::Command::Ctl(args) => ctl::run(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };
     match result {

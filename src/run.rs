@@ -7,10 +7,14 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
-use loadr_engine::{Control, LoadedPlugins, RunError, RunSpec, Summary, cores, doctor};
+use loadr_engine::{
+    Control, LoadedPlugins, Outcome, RunError, RunSpec, StopReason, Summary, cores, doctor,
+};
+use loadr_outputs::Outputs;
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
+use crate::ctl;
 use crate::export::Exports;
 use crate::progress::ProgressLine;
 use crate::signals;
@@ -18,7 +22,6 @@ use crate::source::Source;
 
 /// Runs the plan; the exit code, or what to tell a person.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
-    let cores = cores::choose(args.cores.as_ref(), &cores::available(), args.oversubscribe)?;
     let target = if args.embedded_target {
         let target = Target::start(&Settings::loopback())
             .map_err(|error| format!("cannot start the built-in target: {error}"))?;
@@ -30,7 +33,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .as_ref()
         .map(|target| format!("http://{}", target.address()));
     let source = Source::of(args)?;
-    let compiled = source.compile(args, options(args.env.as_deref(), base_url))?;
+    let options = Options {
+        outputs: args.outputs.clone(),
+        ..options(args.env.as_deref(), base_url)
+    };
+    let compiled = source.compile(args, options)?;
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));
@@ -42,6 +49,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         return Ok(0);
     }
     let program = Arc::new(compiled.program);
+    let choice = args.cores.as_ref().or(program.engine.cores.as_ref());
+    let cores = cores::choose(choice, &cores::available(), args.oversubscribe)?;
     let sources = args.plugins.sources();
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).map_err(located)?);
     for warning in plugins.warnings() {
@@ -57,21 +66,42 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     let control = Control::new(program.scenarios.len());
     signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let _servers = ctl::listen(args, &program, &control)?;
     let spec = RunSpec {
         cores,
         seed: args.seed.unwrap_or_else(seed),
         is_strict: args.strict,
     };
+    // Last of all that can fail before the run: files are emptied, ports are taken.
+    let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
+    for warning in outputs.warnings() {
+        let warning = source.located("warning", std::slice::from_ref(warning));
+        let _ = writeln!(stderr(), "warning: {warning}");
+    }
+    for note in outputs.notes().iter().filter(|_| !args.quiet) {
+        let _ = writeln!(stderr(), "{note}");
+    }
     let mut line = ProgressLine::new(args.quiet);
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
         line.show(moment.progress());
+        outputs.show(moment);
     });
     line.finish();
+    let rest = outcome.as_ref().ok().and_then(Outcome::rest);
+    let fed = outputs.finish(rest.as_ref());
+    drop(rest);
     let outcome = outcome.map_err(|error| match error {
         RunError::Plan(diagnostics) => located(diagnostics),
         RunError::Machine(error) => error,
     })?;
-    let summary = Summary::new(&outcome);
+    let mut summary = Summary::new(&outcome);
+    summary.outputs = fed;
+    if outputs.has_folded() {
+        let _ = writeln!(
+            stderr(),
+            "warning: there were too many series for outputs to tell apart: some are in `name=other`"
+        );
+    }
     if args.quiet {
         for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
             let _ = writeln!(
@@ -86,6 +116,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         let _ = stdout().write_all(loadr_engine::summary_text(&summary).as_bytes());
     }
     exports.write(&outcome, &summary)?;
+    outputs.linger(
+        |note| {
+            if !args.quiet {
+                let _ = writeln!(stderr(), "{note}");
+            }
+        },
+        || control.reason() == Some(StopReason::Interrupted),
+    );
     Ok(summary.exit_code)
 }
 

@@ -60,6 +60,10 @@ impl Source {
 
     /// Compiles it. `options` holds what is laid over any plan, and nothing of the load.
     pub(crate) fn compile(&self, args: &RunArgs, options: Options) -> Result<Compiled, String> {
+        let options = Options {
+            source_ips: args.source_ips.clone(),
+            ..options
+        };
         match self {
             Self::File(path) => {
                 let load = &args.load;

@@ -67,12 +67,6 @@ fn a_feature_that_does_not_exist_yet_is_refused_by_name_and_not_ignored() {
     let text =
         plan("http://127.0.0.1:1", "", "url: /") + "      - while: { condition: x, steps: [] }\n";
     assert_says(&refused(&text, &[]), &["plan.yaml:12:", "while"]);
-    let text = plan("http://127.0.0.1:1", "", "url: /")
-        .replace("per-vu-iterations", "externally-controlled");
-    assert_says(
-        &refused(&text, &[]),
-        &["plan.yaml:7:", "externally-controlled", "ramping-vus"],
-    );
 }
 
 #[test]

@@ -384,3 +384,51 @@ fn a_multipart_body_is_what_another_parser_takes_it_for() {
         assert_eq!(parts[2], expected);
     }
 }
+
+#[test]
+fn a_value_that_is_all_of_a_json_leaf_keeps_its_type() {
+    let recorder = Recorder::start();
+    let folder = tempfile::tempdir().unwrap();
+    // The server answers with what this header says.
+    let flow = r#"
+      - request:
+          url: /get
+          headers: { authorization: '{"n": 7, "t": "7", "f": true, "l": [1, "a"], "z": null}' }
+          extract:
+            - { type: jsonpath, name: number, expression: $.n }
+            - { type: jsonpath, name: text, expression: $.t }
+            - { type: jsonpath, name: flag, expression: $.f }
+            - { type: jsonpath, name: list, expression: $.l }
+            - { type: jsonpath, name: nothing, expression: $.z }
+            - { type: jsonpath, name: all, expression: '$.l[*]', index: all }
+            - { type: regex, name: digits, expression: '(\d)' }
+            - { type: jsonpath, name: absent, expression: $.none, default: 12 }
+            - { type: jsonpath, name: word, expression: $.none, default: '12' }
+            - { chain: whole, jsonpath: $.t, as: int }
+            - { chain: string, jsonpath: $.n, as: string }
+            - { chain: edited, jsonpath: $.n, transform: [trim] }
+            - { chain: queried, jmespath: l }
+      - foreach:
+          items: [1, 'x']
+          steps:
+            - request:
+                method: POST
+                url: /post
+                body: { json: { number: '${number}', text: '${text}', flag: '${flag}', list: '${list}', nothing: '${nothing}', all: '${all}',
+                                digits: '${digits}', absent: '${absent}', word: '${word}', whole: '${whole}', string: '${string}',
+                                edited: '${edited}', queried: '${queried}', item: '${item}', index: '${index}', both: 'n ${number}' } }
+"#;
+    let executor = "per-vu-iterations, vus: 1, iterations: 1";
+    let executor = executor.replace(", ", "\n    ");
+    let run = recorder.run(&folder, "", &executor, flow, &["--cores", "1"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    let same = r#""number":7,"text":"7","flag":true,"list":[1,"a"],"nothing":null,"all":[1,"a"],"digits":"7","absent":12,"word":"12","whole":7,"string":"7","edited":"7","queried":[1,"a"]"#;
+    let bodies = recorder.bodies();
+    assert_eq!(
+        bodies[1..],
+        [
+            format!(r#"{{{same},"item":1,"index":0,"both":"n 7"}}"#),
+            format!(r#"{{{same},"item":"x","index":1,"both":"n 7"}}"#),
+        ]
+    );
+}

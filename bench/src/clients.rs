@@ -1,6 +1,6 @@
 //! The clients that are compared: how each is run, and how its own report is read.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::process::{Finished, run_pinned};
-use crate::{CompareArguments, Outcome, floor};
+use crate::work::{BASE_URL, Plan, Work};
+use crate::{Outcome, floor};
 
 /// What a client may take beyond its run, to start and to end.
 const GRACE: Duration = Duration::from_secs(40);
@@ -17,6 +18,7 @@ const GRACE: Duration = Duration::from_secs(40);
 pub(crate) enum Client {
     Loadr(PathBuf),
     Wrk,
+    Oha(PathBuf),
     Floor,
 }
 
@@ -38,27 +40,40 @@ pub(crate) struct Report {
     pub(crate) per_second: f64,
 }
 
-/// The clients that there are here, `loadr-fast` first; for those that are not, what to do about it.
-pub(crate) fn available(loadr: Option<&Path>) -> Outcome<(Vec<Client>, Vec<String>)> {
-    let mut clients = Vec::new();
+/// The loadr-fast to measure: this one, or the one beside this program.
+pub(crate) fn loadr(path: Option<&Path>) -> Outcome<Client> {
+    let path = match path {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name("loadr-fast"),
+    };
+    if path.is_file() {
+        return Ok(Client::Loadr(path));
+    }
+    Err(format!(
+        "there is no loadr-fast at {}: build it with `cargo build --release`, or name one with --loadr",
+        path.display()
+    )
+    .into())
+}
+
+/// The peers that there are here; for those that are not, what to do about it.
+pub(crate) fn peers() -> (Vec<Client>, Vec<String>) {
     let mut notes = Vec::new();
-    let beside = std::env::current_exe()?.with_file_name("loadr-fast");
-    match loadr {
-        Some(path) if path.is_file() => clients.push(Client::Loadr(path.to_owned())),
-        Some(path) => return Err(format!("there is no loadr-fast at {}", path.display()).into()),
-        None if beside.is_file() => clients.push(Client::Loadr(beside)),
-        None => notes.push(format!(
-            "loadr-fast is left out: there is no {}; build it with `cargo build --release`, or name one with --loadr",
-            beside.display()
-        )),
-    }
-    if Client::Wrk.version().is_some() {
-        clients.push(Client::Wrk);
-    } else {
-        notes.push("wrk is left out: it is not installed (Debian: `apt-get install wrk`)".into());
-    }
-    clients.push(Client::Floor);
-    Ok((clients, notes))
+    let mut peers = vec![
+        (Client::Wrk, "Debian: `apt-get install wrk`"),
+        (Client::Oha("oha".into()), "`cargo install oha`"),
+    ];
+    peers.retain(|(peer, how)| {
+        let is_there = peer.version().is_some();
+        if !is_there {
+            notes.push(format!(
+                "{} is left out: it is not installed ({how})",
+                peer.name()
+            ));
+        }
+        is_there
+    });
+    (peers.into_iter().map(|(peer, _)| peer).collect(), notes)
 }
 
 impl Client {
@@ -66,6 +81,7 @@ impl Client {
         match self {
             Self::Loadr(_) => "loadr-fast",
             Self::Wrk => "wrk",
+            Self::Oha(_) => "oha",
             Self::Floor => "floor",
         }
     }
@@ -73,7 +89,7 @@ impl Client {
     /// The version as the program tells it, or `None` when it cannot be run.
     pub(crate) fn version(&self) -> Option<String> {
         let (program, flag) = match self {
-            Self::Loadr(path) => (path.as_path(), "--version"),
+            Self::Loadr(path) | Self::Oha(path) => (path.as_path(), "--version"),
             // wrk prints its version and then its usage, and fails.
             Self::Wrk => (Path::new("wrk"), "-v"),
             Self::Floor => return Some(env!("CARGO_PKG_VERSION").into()),
@@ -85,35 +101,39 @@ impl Client {
         Some(words.collect())
     }
 
-    /// Runs it for `seconds`.
-    pub(crate) fn run(
-        &self,
-        address: SocketAddr,
-        seconds: u64,
-        arguments: &CompareArguments,
-    ) -> Outcome<Run> {
+    /// Has it do this work for `seconds`, on the work's cores.
+    pub(crate) fn run(&self, work: &Work, seconds: u64) -> Outcome<Run> {
         let limit = GRACE + Duration::from_secs(seconds);
-        let core = arguments.client_core;
-        let url = format!("http://{address}{}", arguments.path);
-        let connections = arguments.connections;
+        let url = work.url();
+        let connections = work.connections;
+        let run = |command| run_pinned(command, &work.cores, limit);
         match self {
             Self::Wrk => {
                 let mut command = Command::new("wrk");
                 command.arg("-t1").arg(format!("-c{connections}"));
                 command.arg(format!("-d{seconds}s")).arg(url);
-                let finished = run_pinned(command, core, limit)?;
+                let finished = run(command)?;
                 let report = Report::of_wrk(&finished.stdout);
+                finished.with(report.ok_or_else(|| unreadable(self, &finished.stdout))?)
+            }
+            Self::Oha(path) => {
+                let mut command = Command::new(path);
+                command.args(["--no-tui", "--output-format", "json", "--insecure"]);
+                command.arg("-c").arg(connections.to_string());
+                command.arg("-z").arg(format!("{seconds}s")).arg(url);
+                let finished = run(command)?;
+                let report = Report::of_oha(&finished.stdout);
                 finished.with(report.ok_or_else(|| unreadable(self, &finished.stdout))?)
             }
             Self::Floor => {
                 let mut command = Command::new(std::env::current_exe()?);
                 command
                     .arg("floor")
-                    .args(["--address", &address.to_string()]);
-                command.args(["--path", &arguments.path]);
+                    .args(["--address", &work.address.to_string()]);
+                command.args(["--path", &work.path]);
                 command.args(["--connections", &connections.to_string()]);
                 command.args(["--seconds", &seconds.to_string()]);
-                let finished = run_pinned(command, core, limit)?;
+                let finished = run(command)?;
                 let told: floor::Told = serde_json::from_str(&finished.stdout)
                     .map_err(|_| unreadable(self, &finished.stdout))?;
                 finished.with(Report {
@@ -124,20 +144,36 @@ impl Client {
             }
             Self::Loadr(path) => {
                 let folder = tempfile::tempdir()?;
-                let plan = folder.path().join("plan.yaml");
                 let summary = folder.path().join("summary.json");
-                std::fs::write(&plan, plan_text(&url, connections, seconds))?;
                 let mut command = Command::new(path);
-                command.arg("run").arg(&plan).arg("--quiet");
-                command.args(["--cores", &format!("{core}-{core}")]);
+                command.arg("run").arg("--quiet");
+                match &work.plan {
+                    Plan::Simple => {
+                        let plan = folder.path().join("plan.yaml");
+                        std::fs::write(&plan, plan_text(&url))?;
+                        command.arg(plan);
+                    }
+                    Plan::File(plan) => {
+                        command.arg(plan);
+                    }
+                }
+                command.args(["--vus", &connections.to_string()]);
+                command.args(["--duration", &format!("{seconds}s")]);
+                command.args(["--cores", &core_list(&work.cores)]);
                 command.arg("--summary-export").arg(&summary);
-                let finished = run_pinned(command, core, limit)?;
+                command.env(BASE_URL, work.base_url());
+                let finished = run(command)?;
                 let text = std::fs::read_to_string(&summary)
                     .map_err(|error| format!("loadr-fast wrote no summary: {error}"))?;
                 finished.with(Report::of_loadr(&text).ok_or_else(|| unreadable(self, &text))?)
             }
         }
     }
+}
+
+/// As `--cores` takes them: with the last comma one core is a list, too.
+fn core_list(cores: &[usize]) -> String {
+    cores.iter().map(|core| format!("{core},")).collect()
 }
 
 impl Finished {
@@ -161,14 +197,15 @@ fn unreadable(client: &Client, text: &str) -> String {
 }
 
 /// The plan for loadr-fast: what the others do, with the status checked.
-fn plan_text(url: &str, connections: u32, seconds: u64) -> String {
+fn plan_text(url: &str) -> String {
     format!(
         "name: side by side
+defaults: {{ http: {{ tls: {{ insecure_skip_verify: true }} }} }}
 scenarios:
   compare:
     executor: constant-vus
-    vus: {connections}
-    duration: {seconds}s
+    vus: 1
+    duration: 1s
     flow:
       - request:
           name: get
@@ -202,6 +239,35 @@ impl Report {
             }
         }
         (report.per_second > 0.0).then_some(report)
+    }
+
+    /// From the JSON that oha prints.
+    fn of_oha(text: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Told {
+            summary: Summary,
+            status_code_distribution: BTreeMap<String, u64>,
+            error_distribution: BTreeMap<String, u64>,
+        }
+        #[derive(Deserialize)]
+        struct Summary {
+            total: f64,
+        }
+        let told: Told = serde_json::from_str(text).ok()?;
+        let answered: u64 = told.status_code_distribution.values().sum();
+        let good = told.status_code_distribution.get("200").copied();
+        // Those that its end cut off were never finished, here as with the others.
+        let errors = told.error_distribution.iter();
+        let errors: u64 = errors
+            .filter(|(text, _)| !text.contains("deadline"))
+            .map(|(_, count)| count)
+            .sum();
+        (told.summary.total > 0.0).then(|| Self {
+            requests: answered,
+            failed: answered - good.unwrap_or(0) + errors,
+            per_second: answered as f64 / told.summary.total,
+        })
     }
 
     /// From the summary file of loadr-fast.
@@ -259,6 +325,20 @@ Transfer/sec:     13.39MB
         };
         assert_eq!(Report::of_wrk(text), Some(report));
         assert_eq!(Report::of_wrk("unable to connect"), None);
+    }
+
+    #[test]
+    fn the_report_of_oha_is_read() {
+        let text = r#"{ "summary": { "successRate": 1.0, "total": 2.0, "slowest": 0.1, "requestsPerSec": 600.0 },
+            "statusCodeDistribution": { "200": 1190, "500": 7 },
+            "errorDistribution": { "aborted due to deadline": 64, "connection refused": 3 } }"#;
+        let report = Report {
+            requests: 1197,
+            failed: 10,
+            per_second: 598.5,
+        };
+        assert_eq!(Report::of_oha(text), Some(report));
+        assert_eq!(Report::of_oha("{}"), None);
     }
 
     #[test]

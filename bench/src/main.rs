@@ -5,10 +5,14 @@ mod clients;
 mod compare;
 mod floor;
 mod machine;
+mod measure;
+mod nginx;
 mod process;
 mod report;
 mod schedule;
 mod serve;
+mod table;
+mod work;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -32,6 +36,8 @@ enum Command {
     /// Runs loadr-fast, wrk (if installed) and the floor in turn against the canned target and compares what a
     /// request costs the client.
     Compare(CompareArguments),
+    /// Measures the whole table of figures: loadr-fast beside its floor and its peers, each ratio beside its goal.
+    Table(TableArguments),
     /// Holds loadr-fast's arrivals against a target's own log, and its latencies against a target that stalls.
     Schedule(ScheduleArguments),
     /// The floor: the least that an io_uring client can cost. Prints one line of JSON.
@@ -49,8 +55,8 @@ enum Command {
     /// The target, told what to do on standard input.
     #[command(hide = true)]
     Serve {
-        #[arg(long)]
-        core: usize,
+        #[arg(long, value_delimiter = ',', required = true)]
+        cores: Vec<usize>,
     },
 }
 
@@ -78,9 +84,41 @@ struct CompareArguments {
     /// further requests of the long run cost. (Without it start-up counts, for all clients alike.)
     #[arg(long)]
     subtract_startup: bool,
+    /// What loadr-fast runs instead of asking for `path`: a plan of one scenario with `vus` and `duration`, which takes its
+    /// base URL from `${env.BENCH_BASE_URL}`.
+    #[arg(long)]
+    plan: Option<PathBuf>,
     /// Writes every run, with facts of the machine, to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct TableArguments {
+    /// How long each run takes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// How many rounds, in each of which every side of a row runs once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// The core that the clients are pinned to, with all their threads.
+    #[arg(long, default_value_t = 0)]
+    client_core: usize,
+    /// The core that the target is pinned to.
+    #[arg(long, default_value_t = 1)]
+    server_core: usize,
+    /// Only these rows, such as `plain,tls`.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Adds every run, with facts of the machine, as a file to this folder.
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+    /// Puts the table into this file, between its two marks.
+    #[arg(long, value_name = "FILE")]
+    readme: Option<PathBuf>,
     /// The loadr-fast binary; by default the one beside this program.
     #[arg(long)]
     loadr: Option<PathBuf>,
@@ -105,6 +143,7 @@ struct ScheduleArguments {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Table(arguments) => table::run(&arguments),
         Command::Schedule(arguments) => schedule::run(&arguments),
         Command::Floor {
             address,
@@ -112,7 +151,7 @@ fn main() -> ExitCode {
             connections,
             seconds,
         } => floor::run(address, &path, connections, seconds),
-        Command::Serve { core } => serve::run(core),
+        Command::Serve { cores } => serve::run(&cores),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,13 @@
-//! Runs a client pinned to a core, bounded in time, and tells what CPU it used.
+//! Runs a client pinned to cores, bounded in time, and tells what CPU it used.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use core_affinity::CoreId;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::unistd::Pid;
 
 use crate::Outcome;
 
@@ -22,10 +23,14 @@ pub(crate) struct Finished {
     pub(crate) wall_secs: f64,
 }
 
-/// Runs `command` on `core` until it ends; after `limit` it is killed, which is an error, as is a failure of its own.
+/// Runs `command` on `cores` until it ends; after `limit` it is killed, which is an error, as is a failure of its own.
 ///
 /// No other child process of this one may end meanwhile: its CPU would be counted in.
-pub(crate) fn run_pinned(mut command: Command, core: usize, limit: Duration) -> Outcome<Finished> {
+pub(crate) fn run_pinned(
+    mut command: Command,
+    cores: &[usize],
+    limit: Duration,
+) -> Outcome<Finished> {
     let name = command.get_program().to_string_lossy().into_owned();
     command
         .stdin(Stdio::null())
@@ -33,7 +38,7 @@ pub(crate) fn run_pinned(mut command: Command, core: usize, limit: Duration) -> 
         .stderr(Stdio::piped());
     let before = children_cpu_us()?;
     let start = Instant::now();
-    let mut child = spawn_on(&mut command, core)?;
+    let mut child = spawn_on(&mut command, cores)?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let status = loop {
@@ -67,16 +72,24 @@ pub(crate) fn run_pinned(mut command: Command, core: usize, limit: Duration) -> 
 }
 
 /// A child inherits the affinity of the thread that spawns it, so a thread is pinned for that and then ends.
-fn spawn_on(command: &mut Command, core: usize) -> Outcome<Child> {
+pub(crate) fn spawn_on(command: &mut Command, cores: &[usize]) -> Outcome<Child> {
     let name = command.get_program().to_string_lossy().into_owned();
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core)
+            .map_err(|_| format!("core {core} is out of range"))?;
+    }
     let spawned = thread::scope(|scope| {
         scope
-            .spawn(|| core_affinity::set_for_current(CoreId { id: core }).then(|| command.spawn()))
+            .spawn(|| sched_setaffinity(Pid::from_raw(0), &set).map(|()| command.spawn()))
             .join()
     });
     match spawned {
-        Ok(Some(child)) => Ok(child.map_err(|error| format!("cannot run {name}: {error}"))?),
-        Ok(None) => Err(format!("cannot pin {name} to core {core}: is there such a core?").into()),
+        Ok(Ok(child)) => Ok(child.map_err(|error| format!("cannot run {name}: {error}"))?),
+        Ok(Err(error)) => Err(format!(
+            "cannot pin {name} to core {cores:?}: {error}: is there such a core?"
+        )
+        .into()),
         Err(_) => Err(format!("cannot run {name}").into()),
     }
 }
@@ -119,7 +132,7 @@ mod tests {
         };
         let limit = Duration::from_secs(20);
         let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; echo $i";
-        let finished = run_pinned(shell(busy), 0, limit).unwrap();
+        let finished = run_pinned(shell(busy), &[0], limit).unwrap();
         assert_eq!(finished.stdout, "100000\n");
         assert!(
             (1_000..20_000_000).contains(&finished.cpu_us),
@@ -127,7 +140,7 @@ mod tests {
             finished.cpu_us
         );
         let message = |command, limit| {
-            run_pinned(command, 0, limit)
+            run_pinned(command, &[0], limit)
                 .err()
                 .map(|e| e.to_string())
                 .unwrap_or_default()

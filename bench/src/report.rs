@@ -3,16 +3,16 @@
 use serde::Serialize;
 
 use crate::CompareArguments;
-use crate::clients::Client;
-use crate::compare::Sample;
 use crate::machine::Machine;
+use crate::measure::{Contender, Sample, ServerSample};
 
 /// A core that is used this much had nothing left to give.
 const SATURATED_SHARE: f64 = 0.95;
 /// The pairs that are compared: the first's figure over the second's.
-const PAIRS: [(&str, &str); 3] = [
+const PAIRS: [(&str, &str); 4] = [
     ("loadr-fast", "floor"),
     ("loadr-fast", "wrk"),
+    ("loadr-fast", "oha"),
     ("wrk", "floor"),
 ];
 
@@ -55,22 +55,22 @@ struct ClientFigures {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
+pub(crate) struct Spread {
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
 }
 
 #[derive(Debug, Serialize)]
-struct Ratio {
+pub(crate) struct Ratio {
     of: &'static str,
     to: &'static str,
-    cpu_per_request: Spread,
-    requests_per_second: Spread,
+    pub(crate) cpu_per_request: Spread,
+    pub(crate) requests_per_second: Spread,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let last = values.len().saturating_sub(1);
@@ -86,7 +86,7 @@ impl Comparison {
     pub(crate) fn new(
         machine: Machine,
         arguments: &CompareArguments,
-        clients: &[Client],
+        contenders: &[Contender],
         rounds: Vec<Vec<Sample>>,
     ) -> Self {
         let settings = Settings {
@@ -98,9 +98,9 @@ impl Comparison {
             server_core: arguments.server_core,
             startup_included: !arguments.subtract_startup,
         };
-        let figures = clients
+        let figures = contenders
             .iter()
-            .map(|client| ClientFigures::new(client.name(), client.version(), &rounds))
+            .map(|c| ClientFigures::new(c.name, c.client.version(), &rounds))
             .collect();
         let ratios = PAIRS
             .iter()
@@ -125,21 +125,25 @@ impl ClientFigures {
             .collect();
         let spread =
             |value: fn(&Sample) -> f64| Spread::of(samples.iter().map(|s| value(s)).collect());
+        let server = |value: fn(&ServerSample) -> f64| {
+            let told = samples.iter().filter_map(|s| s.server.as_ref());
+            Spread::of(told.map(value).collect())
+        };
         let client_cpu_share = spread(|s| s.client_cpu_share);
-        let server_cpu_share = spread(|s| s.server_cpu_share);
+        let server_cpu_share = server(|s| s.cpu_share);
         Self {
             client,
             version,
             requests_per_second: spread(|s| s.requests_per_second),
             cpu_us_per_request: spread(|s| s.cpu_us_per_request),
-            server_cpu_us_per_request: spread(|s| s.server_cpu_us_per_request),
+            server_cpu_us_per_request: server(|s| s.cpu_us_per_request),
             client_cpu_share,
             server_cpu_share,
             saturated: saturated(client_cpu_share.median, server_cpu_share.median),
             failed: samples.iter().map(|s| s.failed).sum(),
             count_difference: samples
                 .iter()
-                .map(|s| s.requests.abs_diff(s.server_requests))
+                .filter_map(|s| Some(s.requests.abs_diff(s.server?.requests)))
                 .max()
                 .unwrap_or(0),
         }
@@ -156,7 +160,8 @@ fn saturated(client: f64, server: f64) -> &'static str {
 }
 
 impl Ratio {
-    fn new(of: &'static str, to: &'static str, rounds: &[Vec<Sample>]) -> Option<Self> {
+    /// `None` when one of the two did not run.
+    pub(crate) fn new(of: &'static str, to: &'static str, rounds: &[Vec<Sample>]) -> Option<Self> {
         let pairs: Vec<(&Sample, &Sample)> = rounds
             .iter()
             .filter_map(|samples| {
@@ -279,10 +284,12 @@ mod tests {
             failed: 0,
             requests_per_second: 1.0 / cpu,
             cpu_us_per_request: cpu,
-            server_cpu_us_per_request: 1.0,
             client_cpu_share: 1.0,
-            server_cpu_share: 0.5,
-            server_requests: 12,
+            server: Some(ServerSample {
+                cpu_us_per_request: 1.0,
+                cpu_share: 0.5,
+                requests: 12,
+            }),
         }
     }
 

@@ -108,7 +108,7 @@ impl Harness<'_> {
             .args(["run", "--quiet", "--cores", "1", "--summary-export"])
             .args([&summary, &plan]);
         let limit = Duration::from_secs(self.arguments.seconds + 60);
-        run_pinned(command, self.arguments.client_core, limit)?;
+        run_pinned(command, &[self.arguments.client_core], limit)?;
         let log = target.stop()?;
         let summary = serde_json::from_str(&std::fs::read_to_string(&summary)?)?;
         Ok(Run { log, summary })

@@ -12,9 +12,10 @@ use crate::Outcome;
 use crate::process::cpu_us;
 
 /// The child: prints its address, then for each line of input a [`Usage`]; ends when the input does.
-pub(crate) fn run(core: usize) -> Outcome<()> {
+pub(crate) fn run(cores: &[usize]) -> Outcome<()> {
     let target = Target::start(&Settings {
-        cores: Some(vec![core]),
+        threads: cores.len(),
+        cores: Some(cores.to_vec()),
         ..Settings::loopback()
     })?;
     let mut out = std::io::stdout();
@@ -33,6 +34,8 @@ pub(crate) struct Usage {
     pub(crate) requests: u64,
     /// User and system time, in microseconds.
     pub(crate) cpu_us: u64,
+    /// How many cores it has.
+    pub(crate) cores: usize,
 }
 
 /// The harness's side: a target in a process of its own, stopped on drop.
@@ -40,13 +43,16 @@ pub(crate) struct Server {
     child: Child,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    cores: usize,
     pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    pub(crate) fn start(core: usize) -> Outcome<Self> {
+    /// One thread on each core.
+    pub(crate) fn start(cores: &[usize]) -> Outcome<Self> {
+        let list: Vec<String> = cores.iter().map(ToString::to_string).collect();
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--core", &core.to_string()])
+            .args(["serve", "--cores", &list.join(",")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -65,6 +71,7 @@ impl Server {
             child,
             commands,
             answers,
+            cores: cores.len(),
             address,
         })
     }
@@ -78,6 +85,7 @@ impl Server {
         Ok(Usage {
             requests: requests.parse()?,
             cpu_us: cpu_us.parse()?,
+            cores: self.cores,
         })
     }
 }

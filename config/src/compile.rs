@@ -5,12 +5,15 @@ mod body;
 mod builder;
 mod chain;
 mod data;
+mod dial;
+mod engine;
 mod executor;
 mod expressions;
 mod flow;
 mod head;
 mod made;
 mod multipart;
+mod output;
 mod request;
 mod response;
 mod scope;
@@ -74,6 +77,7 @@ pub(crate) fn compile(
     compiler.secrets();
     compiler.data();
     let plugins = compiler.plugins();
+    let outputs = compiler.outputs();
     let scenarios = plan
         .scenarios
         .iter()
@@ -83,6 +87,10 @@ pub(crate) fn compile(
     let thresholds = compiler.thresholds();
     let hosts = compiler.hosts();
     let tls = compiler.tls(file);
+    compiler.own_metrics();
+    let (proxy, credentials) = compiler.proxy().unzip();
+    let credentials = credentials.unwrap_or_default();
+    let engine = compiler.engine();
     let stem = || {
         file.file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
@@ -98,10 +106,18 @@ pub(crate) fn compile(
         origins: compiler.origins,
         tls,
         hosts,
+        proxy,
+        dns_ttl: plan.http.dns_ttl,
+        connect_timeout: plan.http.connect_timeout,
         vars: compiler.vars,
         data: compiler.sources,
         secrets: Arc::new(Secrets::new(
-            compiler.secrets.values().flatten().map(|value| &**value),
+            compiler
+                .secrets
+                .values()
+                .flatten()
+                .map(|value| &**value)
+                .chain(credentials.iter().map(String::as_str)),
         )),
         requests: compiler.requests,
         scenarios,
@@ -120,6 +136,8 @@ pub(crate) fn compile(
             .into_iter()
             .map(|(place, _)| place)
             .collect(),
+        engine,
+        outputs,
     }
 }
 

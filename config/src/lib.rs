@@ -35,6 +35,7 @@
 //! ```
 
 mod compile;
+mod cores;
 mod data;
 mod diagnostic;
 mod document;
@@ -61,6 +62,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+pub use cores::CoreChoice;
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Failure, did_you_mean};
 pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};
@@ -79,6 +81,8 @@ pub struct Options {
     pub env: Option<String>,
     /// Replaces `defaults.http.base_url`, wherever the plan or an overlay sets it.
     pub base_url: Option<String>,
+    /// Replaces `engine.source_ips`.
+    pub source_ips: Vec<String>,
     /// Replaces `vus` in every scenario that has a fixed number of them. One that applies to no scenario is an error, as
     /// with the next three.
     pub vus: Option<u32>,
@@ -93,6 +97,8 @@ pub struct Options {
     pub tags: Vec<String>,
     /// Scenarios that have one of these do not run.
     pub exclude_tags: Vec<String>,
+    /// More outputs than the plan's: `KIND=TARGET`, each as it was written.
+    pub outputs: Vec<String>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,
 }

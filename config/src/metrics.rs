@@ -40,6 +40,8 @@ pub const METRICS: &[(&str, MetricKind)] = &[
     ("http_req_waiting", Trend),
     ("http_req_receiving", Trend),
     ("http_req_failed", Rate),
+    ("http_cache_hits", Counter),
+    ("http_stale_retries", Counter),
     ("iterations", Counter),
     ("iteration_duration", Trend),
     ("dropped_iterations", Counter),

@@ -149,6 +149,11 @@ pub(crate) fn object(entries: &[Entry]) -> Map<String, Json> {
 }
 
 impl Scalar {
+    /// Whether it is a number, a flag or null that is written in YAML as it is in JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.typed != Typed::Text && serde_json::from_str::<Json>(&self.text).is_ok()
+    }
+
     pub(crate) fn to_json(&self) -> Json {
         match self.typed {
             Typed::Null => Json::Null,

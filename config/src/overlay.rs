@@ -123,6 +123,12 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         let value = Node::flag("--base-url", url.clone(), Typed::Text);
         set(document, &["defaults", "http", "base_url"], value);
     }
+    if !options.source_ips.is_empty() {
+        let text = options.source_ips.join(",");
+        let value = Node::flag("--source-ips", text, Typed::Text);
+        set(document, &["engine", "source_ips"], value);
+    }
+    add_outputs(document, &options.outputs, report);
     let Content::Map(entries) = &mut document.content else {
         return;
     };
@@ -156,6 +162,67 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
     ];
     for over in overrides.into_iter().flatten() {
         over.lay_over(scenarios, report);
+    }
+}
+
+/// Adds the command line's outputs to the plan's.
+fn add_outputs(document: &mut Node, outputs: &[String], report: &mut Report) {
+    const FLAG: &str = "--output";
+    let pos = Pos {
+        layer: Layer::Flag(FLAG),
+        ..Pos::default()
+    };
+    let mut items = Vec::new();
+    for output in outputs {
+        let Some((kind, target)) = output.split_once('=').filter(|(_, t)| !t.is_empty()) else {
+            let message = format!("`{}` is not a kind and a target", shown(output));
+            let help = "such as `json=results.jsonl` or `prometheus=127.0.0.1:9464`".to_owned();
+            report.error(&Path::Root.at(pos), message, Some(help));
+            continue;
+        };
+        let key = match kind {
+            "prometheus" if !target.contains("://") => "listen",
+            "prometheus" | "otlp" | "influxdb" => "url",
+            "statsd" => "address",
+            _ => "path",
+        };
+        let target = match key {
+            // The shell's folder, as for every other file of the command line.
+            "path" => std::path::absolute(target)
+                .map_or_else(|_| target.to_owned(), |path| path.to_string_lossy().into()),
+            _ => target.to_owned(),
+        };
+        let entry = |key: &str, text: String| Entry {
+            key: key.to_owned(),
+            pos,
+            // It is a text of the shell's, not a template.
+            value: Node::flag(FLAG, text.replace("${", "$${"), Typed::Text),
+        };
+        items.push(Node {
+            pos,
+            content: Content::Map(vec![entry("type", kind.to_owned()), entry(key, target)]),
+        });
+    }
+    if items.is_empty() {
+        return;
+    }
+    if let Content::Map(entries) = &mut document.content
+        && let Some(Entry {
+            value:
+                Node {
+                    content: Content::List(there),
+                    ..
+                },
+            ..
+        }) = entries.iter_mut().find(|entry| entry.key == "outputs")
+    {
+        there.extend(items);
+    } else {
+        let list = Node {
+            pos,
+            content: Content::List(items),
+        };
+        set(document, &["outputs"], list);
     }
 }
 

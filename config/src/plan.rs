@@ -7,7 +7,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::node::{At, Node};
 use crate::program::{
-    Cast, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy, TlsVersion,
+    Cast, Constant, DataMode, DataPick, InstancePer, OnEof, OnFailure, Pause, Pick, Strategy,
+    TlsVersion,
 };
 
 /// Text and where it is.
@@ -40,6 +41,17 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+    pub(crate) outputs: Vec<Output>,
+    /// The plan's own metrics: their names.
+    pub(crate) metrics: Vec<Text>,
+    pub(crate) engine: Engine,
+}
+
+/// `engine`.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    pub(crate) cores: Option<Text>,
+    pub(crate) source_ips: Vec<Text>,
 }
 
 /// The rest of `defaults.http`.
@@ -50,6 +62,11 @@ pub(crate) struct Http {
     pub(crate) compression: Option<bool>,
     pub(crate) keep_alive: Option<bool>,
     pub(crate) cookies: Option<bool>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) cache: bool,
+    pub(crate) tracing: bool,
+    pub(crate) proxy: Option<Text>,
+    pub(crate) dns_ttl: Option<Duration>,
     pub(crate) hosts: Vec<Pair>,
     pub(crate) tls: Tls,
 }
@@ -112,6 +129,59 @@ pub(crate) enum Rows {
         rows: Vec<Node>,
         at: At,
     },
+}
+
+/// An entry of `outputs`.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) at: At,
+    pub(crate) to: OutputTo,
+}
+
+#[derive(Debug)]
+pub(crate) enum OutputTo {
+    Json {
+        path: Text,
+        samples: bool,
+    },
+    Csv {
+        path: Text,
+    },
+    Prometheus {
+        listen: Option<Text>,
+        is_native: bool,
+        linger: Option<Duration>,
+        url: Option<Text>,
+        receiver: Receiver,
+    },
+    Otlp {
+        url: Text,
+        receiver: Receiver,
+    },
+    InfluxDb {
+        url: Text,
+        database: Option<Text>,
+        username: Option<Text>,
+        password: Option<Text>,
+        org: Option<Text>,
+        bucket: Option<Text>,
+        token: Option<Text>,
+        receiver: Receiver,
+    },
+    Statsd {
+        address: Text,
+        prefix: Option<Text>,
+        by_name: bool,
+    },
+}
+
+/// What every output has that delivers over HTTP.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    pub(crate) headers: Vec<Pair>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ca_file: Option<Text>,
+    pub(crate) insecure_skip_verify: bool,
 }
 
 #[derive(Debug)]
@@ -251,7 +321,8 @@ pub(crate) struct Think {
 
 #[derive(Debug)]
 pub(crate) enum Items {
-    List(Vec<Text>),
+    /// Each with whether it is JSON of another type than text.
+    List(Vec<(Text, bool)>),
     Json(Text),
 }
 
@@ -296,22 +367,11 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) struct Extract {
     pub(crate) name: Text,
-    pub(crate) default: Option<String>,
+    pub(crate) default: Option<Constant>,
     pub(crate) pick: Pick,
     pub(crate) source: ExtractSource,
     /// Of a chain.
     pub(crate) refine: Option<Refine>,
-}
-
-impl Extract {
-    /// Whether what it takes is JSON whatever the response is.
-    pub(crate) fn is_always_json(&self) -> bool {
-        match &self.refine {
-            _ if self.default.is_some() => false,
-            Some(refine) => matches!(refine.cast, Some(Cast::Int | Cast::Float | Cast::Bool)),
-            None => self.pick == Pick::All,
-        }
-    }
 }
 
 /// What a chain does with the value it found.

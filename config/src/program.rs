@@ -2,8 +2,10 @@
 //! that remain are for output. Made by [`crate::compile`], read by the engine, never changed after.
 
 mod json_path;
+mod output;
 mod response;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +13,16 @@ use std::time::Duration;
 pub use json_path::{
     JsonPath, PathFilter, PathOperator, PathQuery, PathSegment, PathSelector, PathValue,
 };
+pub use output::{Histograms, Output, OutputTo, Receiver, StatsdTags};
 use regex::bytes::Regex;
 pub use response::{
-    Assert, Cast, Check, Condition, Extract, ExtractSource, OnFailure, Pick, Refine, Transform,
-    ValueCheck, Wants,
+    Assert, Cast, Check, Condition, Constant, Extract, ExtractSource, OnFailure, Pick, Refine,
+    Transform, ValueCheck, Wants,
 };
 use scraper::Selector;
 use serde_json::{Map, Value as Json};
 
+use crate::cores::CoreChoice;
 pub use crate::data::{Cell, Table};
 pub use crate::secret::{Hidden, Secrets};
 
@@ -81,6 +85,12 @@ pub struct Program {
     pub tls: Tls,
     /// `defaults.http.hosts`.
     pub hosts: Vec<Route>,
+    /// `defaults.http.proxy`: what every connection goes to.
+    pub proxy: Option<Proxy>,
+    /// How long the address of a name is good; for the whole run when absent.
+    pub dns_ttl: Option<Duration>,
+    /// The longest that making a connection may take, where that is shorter than the request's timeout.
+    pub connect_timeout: Option<Duration>,
     /// Names of the virtual users' variables, by [`VarId`].
     pub vars: Vec<String>,
     /// The plan's `data`, by [`DataId`].
@@ -114,6 +124,36 @@ pub struct Program {
     pub randoms: u32,
     /// Every meeting place of virtual users.
     pub rendezvous: Vec<Rendezvous>,
+    /// Where the figures of each second go.
+    pub outputs: Vec<Output>,
+    /// The plan's `engine`.
+    pub engine: Engine,
+}
+
+/// How the generator itself runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engine {
+    /// The processors to use, unless a flag says otherwise.
+    pub cores: Option<CoreChoice>,
+    /// The addresses to dial from, in turn, each once; the system chooses when there are none.
+    pub source_ips: Vec<IpAddr>,
+    /// Where `source_ips` is.
+    pub source_ips_at: Option<Location>,
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its name or address, without the brackets of an IPv6 literal.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Both, for messages.
+    pub authority: String,
+    /// The value of `Proxy-Authorization`, where the plan has a user.
+    pub authorization: Option<Hidden>,
+    /// Where the plan has it.
+    pub location: Location,
 }
 
 impl Program {
@@ -220,6 +260,10 @@ pub struct Http {
     pub decodes: bool,
     /// Whether its connection is used again.
     pub keep_alive: bool,
+    /// Whether its responses are kept, and kept ones are used for it.
+    pub caches: bool,
+    /// Whether its head has a [`Made::TraceParent`].
+    pub traces: bool,
 }
 
 /// How TLS connections are made.
@@ -355,6 +399,8 @@ pub enum Made {
     UnixMs,
     /// `${now.iso}`: the time in UTC to the millisecond, such as `2026-01-31T12:00:00.000Z` (RFC 3339).
     Iso,
+    /// A fresh `traceparent` of version 00, sampled (W3C Trace Context, section 3.2).
+    TraceParent,
     /// `${counter}`: a number from 1 that no other place of the run gets.
     Counter,
 }
@@ -513,6 +559,13 @@ pub enum Executor {
         /// The most there may be; at least 1 and at least `pre_allocated_vus`.
         max_vus: u32,
     },
+    /// Whoever steers the run says how many virtual users loop, or at which rate iterations start; at first, none.
+    ExternallyControlled {
+        /// The most virtual users there may be; at least 1.
+        max_vus: u32,
+        /// `None`: until the run is stopped.
+        duration: Option<Duration>,
+    },
 }
 
 impl Executor {
@@ -526,14 +579,35 @@ impl Executor {
             Self::RampingVus {
                 start_vus, stages, ..
             } => stages.iter().map(|s| s.target).fold(*start_vus, u32::max),
-            Self::ArrivalRate { max_vus, .. } => *max_vus,
+            Self::ArrivalRate { max_vus, .. } | Self::ExternallyControlled { max_vus, .. } => {
+                *max_vus
+            }
         }
     }
 
-    /// Whether arrivals do not wait for what is in flight: the open model.
+    /// Whether there can be arrivals that do not wait for what is in flight: the open model.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self, Self::ArrivalRate { .. })
+        matches!(
+            self,
+            Self::ArrivalRate { .. } | Self::ExternallyControlled { .. }
+        )
+    }
+
+    /// What a plan calls it, or the nearest: a constant and a ramping arrival rate are one here.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConstantVus { .. } => "constant-vus",
+            Self::RampingVus { .. } => "ramping-vus",
+            Self::PerVuIterations { .. } => "per-vu-iterations",
+            Self::SharedIterations { .. } => "shared-iterations",
+            Self::ArrivalRate {
+                start_rate, stages, ..
+            } if stages.iter().all(|stage| stage.target == *start_rate) => "constant-arrival-rate",
+            Self::ArrivalRate { .. } => "ramping-arrival-rate",
+            Self::ExternallyControlled { .. } => "externally-controlled",
+        }
     }
 }
 
@@ -678,8 +752,8 @@ pub enum Strategy {
 /// What a [`Step::ForEach`] goes over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Items {
-    /// These.
-    List(Vec<Template>),
+    /// These, each with whether it is JSON of another type than text.
+    List(Vec<(Template, bool)>),
     /// The elements of a JSON array that is known only in the run.
     Json(Template),
 }

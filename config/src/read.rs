@@ -4,6 +4,7 @@
 mod data;
 mod executor;
 mod flow;
+mod output;
 mod reader;
 mod request;
 mod response;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::plan::{Engine, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
 use crate::program::{InstancePer, TlsVersion};
 use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
@@ -39,6 +40,9 @@ pub(crate) fn read(document: &Node) -> Plan {
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),
+        metrics: Vec::new(),
+        engine: Engine::default(),
+        outputs: output::read_outputs(&root),
     };
     root.table("defaults", |defaults| {
         plan.tags = defaults.pairs("tags");
@@ -55,9 +59,15 @@ pub(crate) fn read(document: &Node) -> Plan {
                 compression: http.flag("compression"),
                 keep_alive: http.flag("keep_alive"),
                 cookies: http.flag("cookies"),
+                connect_timeout: http.duration("connect_timeout"),
+                cache: http.flag("cache").unwrap_or(false),
+                tracing: http.flag("tracing").unwrap_or(false),
+                proxy: http.text("proxy"),
+                dns_ttl: None,
                 hosts: http.pairs("hosts"),
                 tls: Tls::default(),
             };
+            http.table("dns", |dns| plan.http.dns_ttl = dns.duration("ttl"));
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
@@ -76,6 +86,18 @@ pub(crate) fn read(document: &Node) -> Plan {
     });
     root.entries("thresholds", |entry, path| {
         thresholds(entry, path, &root, &mut plan.thresholds);
+    });
+    root.entries("metrics", |entry, path| {
+        plan.metrics.push(Text {
+            text: entry.key.clone(),
+            at: path.at(entry.pos),
+        });
+    });
+    root.table("engine", |engine| {
+        plan.engine = Engine {
+            cores: engine.text("cores"),
+            source_ips: engine.one_or_more("source_ips"),
+        };
     });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan

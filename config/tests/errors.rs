@@ -378,8 +378,8 @@ fn columns_count_characters() {
         "{ \"é\": 1, \"漢字🎉\": 2 }\n",
         &[
             "1:1: a plan needs `scenarios` | What runs: all of them at once",
-            "1:3: é: unknown key `é` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `scenarios`, `thresholds` and `plugins`",
-            "1:11: [\"漢字🎉\"]: unknown key `漢字🎉` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `scenarios`, `thresholds` and `plugins`",
+            "1:3: é: unknown key `é` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `metrics`, `scenarios`, `thresholds`, `plugins` and `engine`",
+            "1:11: [\"漢字🎉\"]: unknown key `漢字🎉` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `metrics`, `scenarios`, `thresholds`, `plugins` and `engine`",
         ],
     )]);
 }
@@ -430,6 +430,10 @@ fn what_is_odd_but_allowed_is_a_warning() {
             "thresholds: { http_req_failed: [ 'rate<5' ] }",
             "12:34: thresholds.http_req_failed[0]: a rate goes from 0 to 1, so `rate<5` says nothing | write `0.05` for 5 %",
         ),
+        (
+            "metrics: { carts: { kind: counter } }",
+            "12:12: metrics.carts: nothing here fills metrics of the plan's own: it stays empty | tags on requests split the built-in metrics",
+        ),
     ] {
         assert_eq!(warnings(&format!("{plan}{more}\n")), [expected]);
     }
@@ -465,4 +469,24 @@ fn a_file_that_cannot_be_read_is_named() {
         "plan"
     );
     std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn cores_are_a_number_or_a_list() {
+    let plan = plan_with_request("url: http://h/");
+    for (cores, wrong) in [
+        ("0", "at least one core is needed"),
+        ("4-2", "the range 4-2 is not ascending, or too long"),
+        ("1,1", "a core is listed twice"),
+        (
+            "all",
+            "write a number of cores such as 4, or a list such as 2-9,12 (one core: 3-3)",
+        ),
+    ] {
+        let found = errors(&format!("{plan}engine: {{ cores: '{cores}' }}\n"));
+        assert_eq!(found, [format!("11:18: engine.cores: {wrong}")]);
+    }
+    let found = errors(&format!("{plan}engine: {{ core: 2 }}\n"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("did you mean `cores`?"), "{found:?}");
 }

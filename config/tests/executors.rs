@@ -240,3 +240,39 @@ fn the_command_line_stretches_stages_to_its_duration() {
     };
     assert_eq!(stages[0].duration, secs(1));
 }
+
+#[test]
+fn what_is_steered_has_a_most_and_may_have_an_end() {
+    let keys = "executor: externally-controlled, max_vus: 40";
+    let executor = |keys: &str| scenario(keys).executor;
+    let steered = |duration| Executor::ExternallyControlled {
+        max_vus: 40,
+        duration,
+    };
+    assert_eq!(executor(keys), steered(None));
+    assert_eq!(
+        executor(&format!("{keys}, duration: 1m")),
+        steered(Some(secs(60)))
+    );
+    assert_eq!(executor(keys).vus_max(), 40);
+    for (keys, says) in [
+        ("executor: externally-controlled", "max_vus"),
+        ("executor: externally-controlled, max_vus: 0", "less than 1"),
+        (
+            "executor: externally-controlled, max_vus: 1, duration: 0s",
+            "more than zero",
+        ),
+        ("executor: externally-controlled, max_vus: 1, vus: 1", "vus"),
+    ] {
+        let found = match loadr_config::compile(&plan(keys), Path::new("p.yaml"), &options()) {
+            Ok(compiled) => compiled.warnings,
+            Err(failure) => failure.diagnostics,
+        };
+        assert!(
+            found
+                .iter()
+                .any(|d| d.line == 2 && d.message.contains(says)),
+            "{keys}: {found:?}"
+        );
+    }
+}

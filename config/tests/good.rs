@@ -183,7 +183,7 @@ body:
           all: '${all}', one: '${one}', shops: 'shop ${vars.shop}', raw: '$${vu}', scenario: '${scenario}' }";
     assert_eq!(
         body(keys).unwrap(),
-        r#"{"shop":7,"list":[1,"two"],"token":"t0k","vu":<vu:None>,"text":"vu <vu:Json>","all":<all:None>,"one":"<one:Json>","shops":"shop 7","raw":"${vu}","scenario":"s"}"#
+        r#"{"shop":7,"list":[1,"two"],"token":"t0k","vu":<vu:None>,"text":"vu <vu:Json>","all":<all:JsonValue>,"one":<one:JsonValue>,"shops":"shop 7","raw":"${vu}","scenario":"s"}"#
     );
 }
 
@@ -345,8 +345,11 @@ thresholds:
     );
     assert!(matches!(csrf.source, ExtractSource::Regex { group: 1, .. }));
     assert_eq!(
-        (csrf.pick, csrf.default.as_deref()),
-        (Pick::Last, Some(b"none".as_slice()))
+        (
+            csrf.pick,
+            csrf.default.as_ref().map(|d| (&*d.bytes, d.is_json))
+        ),
+        (Pick::Last, Some((b"none".as_slice(), false)))
     );
     assert!(matches!(&place.source, ExtractSource::Header { name } if &**name == "location"));
     assert_eq!((boundary.var, boundary.pick), (csrf.var, Pick::All));

@@ -21,13 +21,7 @@ fn refused(plan: &str, place: &str, what: &str) {
 
 #[test]
 fn top_level_keys() {
-    for (key, value) in [
-        ("metrics", "{ a: { kind: counter } }"),
-        ("outputs", "[ { type: json, path: a } ]"),
-        ("engine", "{ cores: 2 }"),
-        ("js", "{ script: x }"),
-        ("observe", "{}"),
-    ] {
+    for (key, value) in [("js", "{ script: x }"), ("observe", "{}")] {
         let plan = plan_with_request("url: http://h/") + &format!("{key}: {value}\n");
         refused(&plan, &format!("11:1: {key}"), &format!("`{key}`"));
     }
@@ -41,17 +35,6 @@ fn defaults() {
             plan_with_request("url: http://h/")
         )
     };
-    let proxy = plan("http: { proxy: http://p:1 }");
-    refused(&proxy, "2:11: defaults.http.proxy", "`proxy`");
-    for (key, value) in [("cache", "true"), ("tracing", "true")] {
-        let plan = plan(&format!("http: {{ {key}: {value} }}"));
-        let column = 13 + key.len();
-        refused(
-            &plan,
-            &format!("2:{column}: defaults.http.{key}"),
-            &format!("`{key}: {value}`"),
-        );
-    }
     for version in ["http2", "http2-prior-knowledge"] {
         let plan = plan(&format!("http: {{ version: {version} }}"));
         refused(
@@ -60,16 +43,6 @@ fn defaults() {
             &format!("`{version}`"),
         );
     }
-}
-
-#[test]
-fn executors() {
-    let plan = "scenarios:\n  s: { executor: externally-controlled, max_vus: 2, duration: 1s, flow: [ { request: { url: 'http://h' } } ] }\n";
-    refused(
-        plan,
-        "2:18: scenarios.s.executor",
-        "`executor: externally-controlled`",
-    );
 }
 
 #[test]

@@ -141,7 +141,8 @@ fn chains_are_compiled() {
         (Some(1.0), Some(9.0), 2)
     );
     assert_eq!(check.on_failure, OnFailure::AbortIteration);
-    assert_eq!(extracts[0].default.as_deref(), Some(b"7".as_slice()));
+    let default = extracts[0].default.as_ref().unwrap();
+    assert_eq!((&*default.bytes, default.is_json), (b"7".as_slice(), true));
     assert_eq!(extracts[1].pick, Pick::Last);
     assert!(matches!(
         extracts[3].source,

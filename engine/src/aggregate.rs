@@ -82,10 +82,21 @@ struct Second {
 }
 
 /// A second that every shard has passed.
-struct Passed {
+pub(crate) struct Passed {
     progress: Progress,
     record: Record,
     shards: Vec<ShardSecond>,
+}
+
+impl Second {
+    /// Adds what was measured before it.
+    fn add_before(&mut self, before: &Self) {
+        self.record.add(&before.record);
+        self.wall_ns += before.wall_ns;
+        for (mine, theirs) in self.shards.iter_mut().zip(&before.shards) {
+            mine.add_before(theirs);
+        }
+    }
 }
 
 /// Everything measured so far.
@@ -100,6 +111,10 @@ pub(crate) struct Aggregate {
     pub(crate) duration_secs: f64,
     start_ns: u64,
     seconds: BTreeMap<u32, Second>,
+    /// A piece of a second too short for a point; it is counted with what comes next.
+    piece: Option<Second>,
+    /// The piece that was left when all shards had ended.
+    rest: Option<Passed>,
     /// By shard: the last second that it handed over, or that it has ended.
     reached: Vec<u32>,
     requests_total: u64,
@@ -108,7 +123,7 @@ pub(crate) struct Aggregate {
 
 /// A shard that has ended holds no second back.
 const ENDED: u32 = u32::MAX;
-/// A last piece of a second shorter than this makes no point on the timeline.
+/// A piece of a second shorter than this makes no point on the timeline.
 const POINT_NS_MIN: u64 = 200_000_000;
 /// A handover shorter than this says nothing about the processor.
 const CPU_NS_MIN: u64 = 100_000_000;
@@ -123,6 +138,8 @@ impl Aggregate {
             duration_secs: 0.0,
             start_ns,
             seconds: BTreeMap::new(),
+            piece: None,
+            rest: None,
             reached: vec![0; shards],
             requests_total: 0,
             failed_total: 0,
@@ -151,6 +168,7 @@ impl Aggregate {
                     second: &passed.record,
                     shards: &passed.shards,
                 });
+                control.passed(&passed.progress);
                 self.timeline.push(passed.progress);
                 if let Some(failed) = thresholds::first_to_abort(self) {
                     control.stop(StopReason::Threshold(failed));
@@ -187,54 +205,82 @@ impl Aggregate {
         }
     }
 
-    /// The points of the seconds that every shard has passed.
+    /// The points of the seconds that every shard has passed. All that is handed over is in one of them, or in the rest:
+    /// what watchers add up comes to the totals.
     fn close_seconds(&mut self) -> Vec<Passed> {
-        let passed = self.reached.iter().copied().min().unwrap_or(ENDED);
+        let reached = self.reached.iter().copied().min().unwrap_or(ENDED);
         let mut points = Vec::new();
-        while let Some(entry) = self.seconds.first_entry().filter(|e| *e.key() <= passed) {
-            let (
-                second,
-                Second {
-                    record,
-                    wall_ns,
-                    shards,
-                },
-            ) = entry.remove_entry();
-            let (requests, failed) = (record.requests_count(), record.failed_count());
-            self.requests_total += requests;
-            self.failed_total += failed;
-            if wall_ns < POINT_NS_MIN && !(self.timeline.is_empty() && requests > 0) {
+        while let Some(entry) = self.seconds.first_entry().filter(|e| *e.key() <= reached) {
+            let (number, mut second) = entry.remove_entry();
+            if let Some(piece) = self.piece.take() {
+                second.add_before(&piece);
+            }
+            let is_first = self.timeline.is_empty() && points.is_empty();
+            let is_short = second.wall_ns < POINT_NS_MIN;
+            if is_short && !(is_first && second.record.requests_count() > 0) {
+                self.piece = Some(second);
                 continue;
             }
-            let vus = shards.iter().map(|s| s.vus).fold(0, u32::saturating_add);
-            Gauge::set(&mut self.vus, f64::from(vus));
-            let secs = (wall_ns.max(1)) as f64 / 1e9;
-            let iterations: u64 = record.scenarios.iter().map(|s| s.iterations).sum();
-            let progress = Progress {
-                elapsed_secs: if passed == ENDED && self.seconds.is_empty() {
-                    self.duration_secs
-                } else {
-                    f64::from(second)
-                },
-                requests_per_sec: requests as f64 / secs,
-                iterations_per_sec: iterations as f64 / secs,
-                vus,
-                error_rate: if requests == 0 {
-                    0.0
-                } else {
-                    failed as f64 / requests as f64
-                },
-                latency: record.durations(),
-                requests_total: self.requests_total,
-                failed_total: self.failed_total,
+            let is_last = reached == ENDED && self.seconds.is_empty();
+            let vus = second.shards.iter().map(|s| s.vus);
+            Gauge::set(&mut self.vus, f64::from(vus.fold(0, u32::saturating_add)));
+            let elapsed_secs = if is_last {
+                self.duration_secs
+            } else {
+                f64::from(number)
             };
-            points.push(Passed {
-                progress,
-                record,
-                shards,
-            });
+            points.push(self.pass(second, elapsed_secs));
+        }
+        if reached == ENDED
+            && let Some(piece) = self.piece.take()
+        {
+            self.rest = Some(self.pass(piece, self.duration_secs));
         }
         points
+    }
+
+    /// The figures of a second.
+    fn pass(&mut self, second: Second, elapsed_secs: f64) -> Passed {
+        let Second {
+            record,
+            wall_ns,
+            shards,
+        } = second;
+        let (requests, failed) = (record.requests_count(), record.failed_count());
+        self.requests_total += requests;
+        self.failed_total += failed;
+        let secs = (wall_ns.max(1)) as f64 / 1e9;
+        let iterations: u64 = record.scenarios.iter().map(|s| s.iterations).sum();
+        let progress = Progress {
+            elapsed_secs,
+            requests_per_sec: requests as f64 / secs,
+            iterations_per_sec: iterations as f64 / secs,
+            vus: shards.iter().map(|s| s.vus).fold(0, u32::saturating_add),
+            error_rate: if requests == 0 {
+                0.0
+            } else {
+                failed as f64 / requests as f64
+            },
+            latency: record.durations(),
+            requests_total: self.requests_total,
+            failed_total: self.failed_total,
+        };
+        Passed {
+            progress,
+            record,
+            shards,
+        }
+    }
+
+    /// What was measured after the last moment that watchers were shown: it makes no point on the timeline.
+    pub(crate) fn rest(&self) -> Option<Moment<'_>> {
+        let rest = self.rest.as_ref()?;
+        Some(Moment {
+            aggregate: self,
+            progress: &rest.progress,
+            second: &rest.record,
+            shards: &rest.shards,
+        })
     }
 
     /// Seconds measured so far; at least a little, so that it can be divided by.
@@ -303,5 +349,153 @@ impl Aggregate {
     /// The highest share of its core that any shard used over a second.
     pub(crate) fn cpu_max(&self) -> f64 {
         self.cpu.iter().flatten().map(|g| g.max).fold(0.0, f64::max)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use loadr_config::{Options, RequestId, ScenarioId};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::metrics::Sample;
+
+    const PLAN: &str = "
+scenarios:
+  s: { executor: constant-vus, vus: 1, duration: 1s, flow: [ { request: { url: 'http://h/' } }, { request: { url: 'http://h/b' } } ] }
+";
+
+    /// What a shard does between two handovers: how long it is, and the durations of the requests it finishes.
+    type Piece = (u64, Vec<u64>);
+
+    /// By series: how many values and their sum.
+    type Sums = BTreeMap<String, (u64, u128)>;
+
+    fn add(sums: &mut Sums, series: &Series<'_>) {
+        let (count, sum) = match series.values {
+            Values::Counter(n) => (n, 0),
+            Values::Rate { passes, count } => (count, u128::from(passes)),
+            Values::Trend(trend) => (trend.count(), trend.sum_ns()),
+            Values::Gauge { .. } => return,
+        };
+        let key = format!("{} {:?}", series.metric, series.tags);
+        let mine = sums.entry(key).or_default();
+        *mine = (mine.0 + count, mine.1 + sum);
+    }
+
+    /// Shards hand over as the driver does: when a second of the run is full, as late as they come to it, and at the end.
+    fn handovers(program: &Program, shard: u32, pieces: &[Piece]) -> Vec<Handover> {
+        let mut out = Vec::new();
+        let mut now_ns = 0;
+        for (i, (wall_ns, requests)) in pieces.iter().enumerate() {
+            let is_last = i + 1 == pieces.len();
+            // Not before the next full second, but for the last one.
+            let due_ns = (now_ns / 1_000_000_000 + 1) * 1_000_000_000;
+            let end_ns = if is_last {
+                now_ns + wall_ns
+            } else {
+                due_ns + wall_ns % 1_500_000_000
+            };
+            let mut record = Box::new(Record::new(program));
+            for ns in requests {
+                let sample = Sample {
+                    status: if ns % 7 == 0 { 500 } else { 200 },
+                    was_sent: true,
+                    waiting: *ns,
+                    ..Sample::default()
+                };
+                record.request(RequestId((ns % 2) as u32), &sample);
+                record.iteration(ScenarioId(0), *ns);
+                record.lag.record(ns / 3);
+            }
+            out.push(Handover {
+                shard,
+                second: (end_ns / 1_000_000_000) as u32 + u32::from(is_last),
+                record,
+                vus: 1,
+                cpu_ns: 0,
+                wall_ns: end_ns - now_ns,
+                ended_ns: is_last.then_some(end_ns),
+            });
+            now_ns = end_ns;
+        }
+        out
+    }
+
+    proptest! {
+        /// The law that outputs stand on.
+        #[test]
+        fn moments_and_the_rest_add_up_to_the_totals(
+            shards in proptest::collection::vec(
+                proptest::collection::vec(
+                    (0..2_000_000_000u64, proptest::collection::vec(1..10_000_000_000u64, 0..5)),
+                    1..6,
+                ),
+                1..4,
+            ),
+            order in proptest::collection::vec(any::<prop::sample::Index>(), 24),
+        ) {
+            let options = Options::default();
+            let program = loadr_config::compile(PLAN, Path::new("plan.yaml"), &options).unwrap().program;
+            let program = Arc::new(program);
+            let mut queues: Vec<_> = shards
+                .iter()
+                .zip(0..)
+                .map(|(pieces, shard)| handovers(&program, shard, pieces).into_iter())
+                .collect();
+            // Each shard's in order, the shards' among each other in any.
+            let (sender, inbox) = channel();
+            for pick in order {
+                let at = pick.index(queues.len());
+                if let Some(handover) = queues[at].next() {
+                    sender.send(handover).unwrap();
+                }
+            }
+            for handover in queues.into_iter().flatten() {
+                sender.send(handover).unwrap();
+            }
+            drop(sender);
+            let empties: Vec<_> = shards.iter().map(|_| channel().0).collect();
+            let mut aggregate = Aggregate::new(Arc::clone(&program), shards.len(), 0);
+            let (mut sums, mut moments) = (Sums::new(), 0);
+            aggregate.collect(&inbox, &empties, &Control::new(1), |moment| {
+                moments += 1;
+                moment.for_each_of_second(|series| add(&mut sums, series));
+            });
+            if let Some(rest) = aggregate.rest() {
+                rest.for_each_of_second(|series| add(&mut sums, series));
+            }
+            let mut totals = Sums::new();
+            aggregate.for_each_series(|series| add(&mut totals, series));
+            prop_assert_eq!(sums, totals);
+            prop_assert_eq!(moments, aggregate.timeline.len());
+            let ends: Vec<f64> = aggregate.timeline.iter().map(|p| p.elapsed_secs).collect();
+            prop_assert!(ends.is_sorted(), "{:?}", ends);
+        }
+    }
+
+    #[test]
+    fn a_short_last_piece_makes_no_point_and_is_not_lost() {
+        let options = Options::default();
+        let program = loadr_config::compile(PLAN, Path::new("plan.yaml"), &options)
+            .unwrap()
+            .program;
+        let program = Arc::new(program);
+        let (sender, inbox) = channel();
+        for handover in handovers(&program, 0, &[(0, vec![5, 6]), (50_000_000, vec![7])]) {
+            sender.send(handover).unwrap();
+        }
+        drop(sender);
+        let mut aggregate = Aggregate::new(program, 1, 0);
+        aggregate.collect(&inbox, &[channel().0], &Control::new(1), |_| {});
+        assert_eq!(aggregate.timeline.len(), 1);
+        let rest = aggregate.rest().expect("a piece is left");
+        assert_eq!(rest.second.requests_count(), 1);
+        assert_eq!(rest.progress().requests_total, 3);
     }
 }

@@ -1,10 +1,16 @@
-//! The few flags that cross cores while a run goes on. Shards read one word once per turn; writes are rare.
+//! What crosses cores while a run goes on: stop, pause, targets. Shards read one word once per turn; writes are rare, and
+//! only when that word has changed is anything else looked at.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use loadr_config::ScenarioId;
+use loadr_config::{Program, ScenarioId};
 use loadr_ring::RingWaker;
+
+use crate::aggregate::Progress;
+use crate::clock::now_ns;
+use crate::schedule::PlanClock;
+use crate::steer::{Aim, Order, RunState, ScenarioPhase, Status, SteerError, Steering, Steps};
 
 /// Why a run ended before its schedule did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +21,8 @@ pub enum StopReason {
     Assert(String),
     /// A threshold with `abort_on_fail` failed; its metric and expression.
     Threshold(String),
+    /// Whoever steers the run ended it: the plan's own end, come early.
+    Steered,
 }
 
 /// A handle on a run, shared by its shards and whoever steers it.
@@ -30,6 +38,10 @@ struct Inner {
     aborted: Vec<AtomicBool>,
     reason: Mutex<Option<StopReason>>,
     wakers: Mutex<Vec<RingWaker>>,
+    /// Changes whenever what is in `steering` for the shards does.
+    steered: AtomicU32,
+    /// `None` until the shards are being made.
+    steering: Mutex<Option<Steering>>,
 }
 
 impl Control {
@@ -42,6 +54,8 @@ impl Control {
             aborted: (0..scenarios).map(|_| AtomicBool::new(false)).collect(),
             reason: Mutex::new(None),
             wakers: Mutex::new(Vec::new()),
+            steered: AtomicU32::new(0),
+            steering: Mutex::new(None),
         }))
     }
 
@@ -54,6 +68,144 @@ impl Control {
             .get_or_insert(reason);
         self.0.stop.store(true, Ordering::Release);
         self.changed();
+    }
+
+    /// Holds the schedule of every scenario: no iteration starts, those in flight go on. What would be due meanwhile is
+    /// due later by as long as the pause; nothing is dropped. A run that is paused stays so.
+    ///
+    /// # Errors
+    /// When the run has not started, or ends.
+    pub fn pause(&self) -> Result<(), SteerError> {
+        self.steer(|steering, now_ns| {
+            steering.pause(now_ns);
+            Ok(())
+        })
+    }
+
+    /// Goes on after a pause; does nothing when there is none.
+    ///
+    /// # Errors
+    /// As [`Control::pause`].
+    pub fn resume(&self) -> Result<(), SteerError> {
+        self.steer(|steering, now_ns| {
+            steering.clock.go(now_ns);
+            Ok(())
+        })
+    }
+
+    /// From now on (within some 20 ms, at one instant on all shards) so many virtual users of this scenario loop; without
+    /// a name the only one that takes a number of them.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn set_vus(&self, scenario: Option<&str>, vus: u32) -> Result<(), SteerError> {
+        self.steer(|steering, now_ns| steering.order(scenario, Aim::Vus(vus), now_ns))
+    }
+
+    /// From now on (as with [`Control::set_vus`]) so many iterations of this scenario start in a second. In one with an
+    /// arrival rate this replaces what is left of its plan's schedule, up to the end that the plan says.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn set_rate(&self, scenario: Option<&str>, per_second: f64) -> Result<(), SteerError> {
+        self.steer(|steering, now_ns| steering.order(scenario, Aim::Rate(per_second), now_ns))
+    }
+
+    /// The run as it is now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match &*self.steering() {
+            Some(steering) => steering.status(self.is_stopped(), now_ns()),
+            None => Status {
+                name: String::new(),
+                state: RunState::Starting,
+                elapsed_secs: 0.0,
+                paused_secs: 0.0,
+                scenarios: Vec::new(),
+                last_second: None,
+            },
+        }
+    }
+
+    fn steering(&self) -> MutexGuard<'_, Option<Steering>> {
+        self.0
+            .steering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn steer(
+        &self,
+        change: impl FnOnce(&mut Steering, u64) -> Result<(), SteerError>,
+    ) -> Result<(), SteerError> {
+        {
+            let mut steering = self.steering();
+            let begun = steering.as_mut().filter(|steering| steering.has_begun());
+            let steering = begun.ok_or(SteerError::NotStarted)?;
+            if self.is_stopped() || steering.has_ended() {
+                return Err(SteerError::Ended);
+            }
+            // Within the lock, so that whoever comes later has the later instant.
+            change(steering, now_ns())?;
+        }
+        self.0.steered.fetch_add(1, Ordering::AcqRel);
+        self.changed();
+        Ok(())
+    }
+
+    /// The program's shards are being made.
+    pub(crate) fn prepare(&self, program: &Program) {
+        *self.steering() = Some(Steering::new(program));
+    }
+
+    /// All of them have started.
+    pub(crate) fn begin(&self, start_ns: u64) {
+        if let Some(steering) = &mut *self.steering() {
+            steering.begin(start_ns);
+        }
+    }
+
+    /// A second has passed.
+    pub(crate) fn passed(&self, progress: &Progress) {
+        if let Some(steering) = &mut *self.steering() {
+            steering.passed(progress);
+        }
+    }
+
+    /// The run is over; what was done to it.
+    pub(crate) fn end(&self) -> Steps {
+        let now_ns = now_ns();
+        self.steering()
+            .as_mut()
+            .map_or_else(Steps::default, |steering| {
+                steering.end(now_ns);
+                steering.steps(now_ns)
+            })
+    }
+
+    /// A shard has come so far with a scenario.
+    pub(crate) fn reached(&self, scenario: ScenarioId, phase: ScenarioPhase) {
+        if let Some(steering) = &mut *self.steering() {
+            steering.reached(scenario.at(), phase);
+        }
+    }
+
+    /// Moves when there is anything new in [`Control::clock`] or [`Control::orders`].
+    pub(crate) fn steered(&self) -> u32 {
+        self.0.steered.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn clock(&self) -> PlanClock {
+        self.steering()
+            .as_ref()
+            .map_or(PlanClock::new(), |steering| steering.clock)
+    }
+
+    /// The orders that the scenario got since there were `seen`.
+    pub(crate) fn orders(&self, scenario: ScenarioId, seen: usize) -> Vec<Order> {
+        self.steering().as_ref().map_or_else(Vec::new, |steering| {
+            steering.orders(scenario.at(), seen).to_vec()
+        })
     }
 
     /// Ends the run because a shard broke off; the shard's own error says why.

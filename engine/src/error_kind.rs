@@ -10,8 +10,16 @@ pub enum ErrorKind {
     ConnectTimeout,
     /// The connection could not be made for another reason.
     ConnectFailed,
-    /// The machine has no descriptor, port or memory left for a connection.
+    /// The process, or the system, has no file descriptor left for a connection.
+    FdExhausted,
+    /// No local port is left for a connection to this address.
+    PortExhausted,
+    /// The machine has no memory left for a connection, or the shard no place.
     NoResources,
+    /// The proxy made no way to the target.
+    Proxy,
+    /// A name could not be looked up again; its last address stays in use.
+    Dns,
     /// The TLS connection could not be made, or broke.
     Tls,
     /// The peer reset the connection.
@@ -56,7 +64,11 @@ impl ErrorKind {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
+            Self::FdExhausted => "fd_exhausted",
+            Self::PortExhausted => "port_exhausted",
             Self::NoResources => "no_resources",
+            Self::Proxy => "proxy",
+            Self::Dns => "dns",
             Self::Tls => "tls",
             Self::Reset => "reset",
             Self::Closed => "closed",
@@ -83,11 +95,9 @@ impl ErrorKind {
         match Errno::from_raw(errno) {
             Errno::ECONNREFUSED => Self::ConnectRefused,
             Errno::ETIMEDOUT => Self::ConnectTimeout,
-            Errno::EMFILE
-            | Errno::ENFILE
-            | Errno::EADDRNOTAVAIL
-            | Errno::ENOBUFS
-            | Errno::ENOMEM => Self::NoResources,
+            Errno::EMFILE | Errno::ENFILE => Self::FdExhausted,
+            Errno::EADDRNOTAVAIL | Errno::EADDRINUSE => Self::PortExhausted,
+            Errno::ENOBUFS | Errno::ENOMEM => Self::NoResources,
             Errno::ECONNRESET => Self::Reset,
             _ => Self::ConnectFailed,
         }

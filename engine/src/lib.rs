@@ -4,6 +4,7 @@
 //! Data flows one way: a program and its plugins go in, shards hand over records, [`run`] gives an [`Outcome`], and
 //! [`Summary`] is what people and machines read of it.
 
+mod addresses;
 mod aggregate;
 mod clock;
 mod control;
@@ -24,9 +25,11 @@ mod results;
 mod run;
 mod schedule;
 mod shard;
+mod steer;
 mod thresholds;
 mod tls;
 
+pub use addresses::{Resolve, SystemResolver};
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
@@ -35,11 +38,13 @@ pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{
     Aggregates, CheckSummary, Detail, Distribution, Environment, ErrorSummary, Generator, Merged,
-    MergedFrom, MetricSummary, PluginSummary, Point, ReadError, SUMMARY_BYTES_MAX, SUMMARY_SCHEMA,
-    Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary, histogram_log, merge,
-    summary_text,
+    MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point, ReadError, SUMMARY_BYTES_MAX,
+    SUMMARY_SCHEMA, Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary, histogram_log,
+    merge, summary_text,
 };
-pub use run::{Outcome, RunError, RunSpec, run};
+pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]
 pub use shard::Trial;
+pub use shard::rfc3339_ms;
+pub use steer::{Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, SteerError};
 pub use thresholds::ThresholdResult;

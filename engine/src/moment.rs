@@ -38,6 +38,14 @@ impl ShardSecond {
         self.lag.add(&handover.record.lag);
     }
 
+    /// Adds what was measured before it.
+    pub(crate) fn add_before(&mut self, before: &Self) {
+        self.vus = self.vus.max(before.vus);
+        self.cpu_ns += before.cpu_ns;
+        self.wall_ns += before.wall_ns;
+        self.lag.add(&before.lag);
+    }
+
     /// The share of its core that it used, 0 to 1.
     #[must_use]
     pub fn cpu(&self) -> f64 {

@@ -1,14 +1,16 @@
 //! What can be found out before the run: names, reachable targets, the machine's limits.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use loadr_config::{Diagnostic, Location, Origin, Program};
+use loadr_config::{Diagnostic, Location, Program};
 use loadr_ring::{Ring, Settings};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::ClientConfig;
 
+use crate::addresses::{Addresses, Resolve, can_dial, route};
 use crate::tls::client_config;
 
 /// How long a target may take to accept the first connection.
@@ -92,13 +94,29 @@ pub(crate) fn tls(program: &Program) -> Result<Option<Arc<ClientConfig>>, Vec<Di
 ///
 /// # Errors
 /// Every origin that has no address or takes no connection, where the plan first names it.
-pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagnostic>> {
+pub(crate) fn resolve(
+    program: &Program,
+    resolver: &dyn Resolve,
+) -> Result<Addresses, Vec<Diagnostic>> {
     let mut addresses = Vec::new();
     let mut problems = Vec::new();
-    for origin in &program.origins {
-        match reach(origin, program) {
-            Ok(address) => addresses.push(address),
-            Err((message, help)) => problems.push(diagnostic(&origin.location, message, help)),
+    problems.extend(source_ips(program));
+    if let Some(proxy) = &program.proxy {
+        let place = (proxy.host.as_str(), proxy.port);
+        match reach(place, &proxy.authority, program, resolver) {
+            Ok(address) => addresses.resize(program.origins.len(), address),
+            Err((message, help)) => {
+                let message = format!("the proxy: {message}");
+                problems.push(diagnostic(&proxy.location, message, help));
+            }
+        }
+    } else {
+        for origin in &program.origins {
+            let place = (origin.host.as_str(), origin.port);
+            match reach(place, &origin.authority, program, resolver) {
+                Ok(address) => addresses.push(address),
+                Err((message, help)) => problems.push(diagnostic(&origin.location, message, help)),
+            }
         }
     }
     if problems.is_empty() {
@@ -108,18 +126,39 @@ pub(crate) fn resolve(program: &Program) -> Result<Arc<[SocketAddr]>, Vec<Diagno
     }
 }
 
-fn reach(origin: &Origin, program: &Program) -> Result<SocketAddr, (String, &'static str)> {
-    let candidates = program
-        .route(&origin.host, origin.port)
-        .to_socket_addrs()
-        .map_err(|error| {
-            (
-                format!("cannot resolve the host `{}`: {error}", origin.host),
-                "check the name, or use an address",
-            )
-        })?;
+/// What of `engine.source_ips` is no address of this machine.
+fn source_ips(program: &Program) -> Option<Diagnostic> {
+    let location = program.engine.source_ips_at.as_ref()?;
+    for ip in &program.engine.source_ips {
+        if let Err(error) = UdpSocket::bind((*ip, 0)) {
+            let message = format!("cannot dial from {ip}: {error}");
+            let help = format!(
+                "it must be an address of this machine: `ip address add {ip} dev INTERFACE`, or \
+                 `ip route add local {ip} dev lo` where packets to it are led here"
+            );
+            return Some(diagnostic(location, message, &help));
+        }
+    }
+    None
+}
+
+fn reach(
+    (host, port): (&str, u16),
+    authority: &str,
+    program: &Program,
+    resolver: &dyn Resolve,
+) -> Result<SocketAddr, (String, &'static str)> {
+    let (host, port) = route(program, host, port);
+    let candidates = resolver.resolve(host, port).map_err(|error| {
+        (
+            format!("cannot resolve the host `{host}`: {error}"),
+            "check the name, or use an address",
+        )
+    })?;
     let mut last = None;
-    for address in candidates {
+    let has_any = !candidates.is_empty();
+    let sources = &program.engine.source_ips;
+    for address in candidates.into_iter().filter(|a| can_dial(sources, *a)) {
         match TcpStream::connect_timeout(&address, REACH_TIMEOUT) {
             Ok(_) => return Ok(address),
             Err(error) => last = Some((address, error)),
@@ -127,17 +166,98 @@ fn reach(origin: &Origin, program: &Program) -> Result<SocketAddr, (String, &'st
     }
     Err(match last {
         Some((address, error)) => (
-            format!(
-                "cannot connect to {} ({address}): {error}",
-                origin.authority
-            ),
+            format!("cannot connect to {authority} ({address}): {error}"),
             "start the target, or correct its host and port",
         ),
+        None if has_any => (
+            format!(
+                "none of `engine.source_ips` reaches the host `{host}`: its addresses are of the other family"
+            ),
+            "dial from addresses of its family too",
+        ),
         None => (
-            format!("the host `{}` has no address", origin.host),
+            format!("the host `{host}` has no address"),
             "check the name",
         ),
     })
+}
+
+/// Makes sure that as many local ports can be had as the plan can have connections open to one address.
+///
+/// # Errors
+/// The first address for which they do not suffice, with what mends it.
+pub(crate) fn check_ports(program: &Program, addresses: &[SocketAddr]) -> Result<(), String> {
+    let read = |name: &str| {
+        let path = format!("/proc/sys/net/ipv4/{name}");
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    // Where it cannot be read, what is missing shows in the run.
+    let Some(range) = port_range(&read("ip_local_port_range")) else {
+        return Ok(());
+    };
+    let ports = usable_ports(range, &read("ip_local_reserved_ports"));
+    for (address, connections) in connections(program, addresses) {
+        let sources = &program.engine.source_ips;
+        let sources = sources
+            .iter()
+            .filter(|ip| ip.is_ipv4() == address.is_ipv4());
+        let sources = sources.count().max(1) as u64;
+        if connections > ports * sources {
+            let from = if sources == 1 {
+                "one address".to_owned()
+            } else {
+                format!("each of {sources} addresses")
+            };
+            return Err(format!(
+                "the plan can have {connections} connections open to {address}, and from {from} there are {ports} local \
+                 ports: dial from more addresses with `engine.source_ips` or `--source-ips`, or widen the range with \
+                 `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// By address: the most connections that can be open to it. A virtual user keeps one to each origin that its scenario
+/// names, and so does each of its branches.
+fn connections(program: &Program, addresses: &[SocketAddr]) -> BTreeMap<SocketAddr, u64> {
+    let pairs: BTreeSet<_> = program
+        .requests
+        .iter()
+        .map(|request| (request.scenario, request.origin))
+        .collect();
+    let mut connections = BTreeMap::new();
+    for (scenario, origin) in pairs {
+        let scenario = &program.scenarios[scenario.at()];
+        let users = u64::from(scenario.executor.vus_max()) * u64::from(scenario.lanes);
+        if let Some(address) = addresses.get(origin.at()) {
+            *connections.entry(*address).or_default() += users;
+        }
+    }
+    connections
+}
+
+/// The first and the last port of `ip_local_port_range`.
+fn port_range(text: &str) -> Option<(u16, u16)> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(last))) if first <= last => Some((first, last)),
+        _ => None,
+    }
+}
+
+/// How many ports of the range are not set aside by `ip_local_reserved_ports` (such as `8080,9000-9010`).
+fn usable_ports((first, last): (u16, u16), reserved: &str) -> u64 {
+    let within = |text: &str| -> Option<u64> {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let (from, to) = (from.parse::<u16>().ok()?, to.parse::<u16>().ok()?);
+        let (from, to) = (from.max(first), to.min(last));
+        Some(u64::from(to) + 1)
+            .filter(|_| from <= to)
+            .map(|end| end - u64::from(from))
+    };
+    let reserved: u64 = reserved.trim().split(',').filter_map(within).sum();
+    (u64::from(last - first) + 1).saturating_sub(reserved)
 }
 
 fn diagnostic(location: &Location, message: String, help: &str) -> Diagnostic {
@@ -147,5 +267,38 @@ fn diagnostic(location: &Location, message: String, help: &str) -> Diagnostic {
         column: location.column,
         message,
         help: Some(help.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_that_are_set_aside_are_none_to_dial_from() {
+        assert_eq!(port_range("32768\t60999\n"), Some((32768, 60999)));
+        assert_eq!(port_range(""), None);
+        assert_eq!(port_range("9 8"), None);
+        assert_eq!(usable_ports((32768, 60999), "\n"), 28232);
+        assert_eq!(usable_ports((1000, 1009), "1,1000-1003,1009-2000,5000"), 5);
+        assert_eq!(usable_ports((1000, 1009), "1-65535"), 0);
+    }
+
+    #[test]
+    fn a_user_counts_for_each_origin_of_its_scenario_and_for_each_of_its_branches() {
+        let plan = "
+scenarios:
+  a: { executor: constant-vus, vus: 10, duration: 1s, flow: [ { request: { url: 'http://one:1/' } }, { request: { url: 'http://one:1/b' } }, { request: { url: 'http://two:2/' } } ] }
+  b: { executor: constant-vus, vus: 5, duration: 1s, flow: [ { parallel: { branches: [ [ { request: { url: 'http://one:1/' } } ], [ { request: { url: 'http://one:1/' } } ] ] } } ] }
+";
+        let options = loadr_config::Options::default();
+        let file = std::path::Path::new("plan.yaml");
+        let program = loadr_config::compile(plan, file, &options).unwrap().program;
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let apart = connections(&program, &[address(1), address(2)]);
+        assert_eq!(apart, BTreeMap::from([(address(1), 25), (address(2), 10)]));
+        // Behind a proxy all go to one address.
+        let together = connections(&program, &[address(9), address(9)]);
+        assert_eq!(together, BTreeMap::from([(address(9), 35)]));
     }
 }

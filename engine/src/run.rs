@@ -7,9 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use glommio::{LocalExecutorBuilder, Placement};
 use loadr_config::{Diagnostic, Program};
 
+use crate::addresses::{Refresher, Resolve, SystemResolver};
 use crate::aggregate::Aggregate;
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
+use crate::error_kind::ErrorKind;
 use crate::instances::Fleet;
 use crate::leases::leases;
 use crate::metrics::Record;
@@ -18,6 +20,7 @@ use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
 use crate::shard::{self, ShardSpec, Shared};
+use crate::steer::Steps;
 use crate::thresholds::{self, ThresholdResult};
 
 /// What a run needs beside its program.
@@ -55,10 +58,20 @@ pub struct Outcome {
     pub thresholds: Vec<ThresholdResult>,
     /// Why it ended early, if it did.
     pub stopped: Option<StopReason>,
+    pub(crate) steps: Steps,
     /// Milliseconds since 1970.
     pub started_ms: u64,
     /// Milliseconds since 1970.
     pub ended_ms: u64,
+}
+
+impl Outcome {
+    /// What was measured after the last moment that `on_moment` was called for: a last piece of a second too short for a
+    /// point of the timeline. The seconds of all moments and this one add up to the totals.
+    #[must_use]
+    pub fn rest(&self) -> Option<Moment<'_>> {
+        self.aggregate.rest()
+    }
 }
 
 /// Runs a program to its end. The calling thread aggregates; `on_moment` is called on it about once a second;
@@ -73,11 +86,28 @@ pub fn run(
     control: &Control,
     on_moment: impl FnMut(&Moment<'_>),
 ) -> Result<Outcome, RunError> {
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver);
+    run_resolving(program, plugins, spec, control, &resolver, on_moment)
+}
+
+/// [`run`] with names looked up by `resolver` instead of the system's.
+///
+/// # Errors
+/// See [`RunError`].
+pub fn run_resolving(
+    program: Arc<Program>,
+    plugins: &Arc<LoadedPlugins>,
+    spec: &RunSpec,
+    control: &Control,
+    resolver: &Arc<dyn Resolve>,
+    on_moment: impl FnMut(&Moment<'_>),
+) -> Result<Outcome, RunError> {
     let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
     let tls = preflight::tls(&program).map_err(RunError::Plan)?;
-    let addresses = preflight::resolve(&program).map_err(RunError::Plan)?;
+    let addresses = preflight::resolve(&program, &**resolver).map_err(RunError::Plan)?;
+    preflight::check_ports(&program, &addresses).map_err(RunError::Machine)?;
     let shared = Arc::new(Shared::new(&program));
     let line = Arc::new(StartLine::new(spec.cores.len()));
     let leases = leases(&program, spec.cores.len() as u32);
@@ -85,10 +115,14 @@ pub fn run(
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
+    let mut name_changes = Vec::new();
     let mut broken = None;
+    control.prepare(&program);
     for (index, &core) in spec.cores.iter().enumerate() {
         let (give_back, empty) = channel();
         empties.push(give_back);
+        let (changes, fresh_addresses) = channel();
+        name_changes.push(changes);
         let shard = ShardSpec {
             index: index as u32,
             count: spec.cores.len() as u32,
@@ -96,6 +130,8 @@ pub fn run(
             plugins: Arc::clone(plugins),
             fleet: Arc::clone(&fleet),
             addresses: Arc::clone(&addresses),
+            fresh_addresses,
+            resolver: Arc::clone(resolver),
             tls: tls.clone(),
             control: control.clone(),
             seed: spec.seed,
@@ -119,11 +155,20 @@ pub fn run(
         }
     }
     drop(handovers);
+    let names = Refresher::start(&program, resolver, addresses, name_changes);
     let started_ms = unix_ms();
-    let start_ns = line.wait_start().unwrap_or_else(now_ns);
+    let start = line.wait_start();
+    if let Some(start_ns) = start {
+        control.begin(start_ns);
+    }
+    let start_ns = start.unwrap_or_else(now_ns);
     let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
     aggregate.collect(&inbox, &empties, control, on_moment);
     let ended_ms = unix_ms();
+    let steps = control.end();
+    if let Some((count, error)) = names.as_ref().and_then(Refresher::failures) {
+        aggregate.total.errors_of(ErrorKind::Dns, count, &error);
+    }
     for handle in handles {
         match handle.join() {
             Ok(Ok(())) => {}
@@ -147,6 +192,7 @@ pub fn run(
         aggregate,
         thresholds,
         stopped: control.reason(),
+        steps,
         started_ms,
         ended_ms,
     })

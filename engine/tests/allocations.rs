@@ -39,10 +39,10 @@ fn open(iterations: u64) -> String {
 }
 
 /// Allocations and requests of a run, the whole process counted.
-fn run(base_url: &str, flow: &str, executor: &str) -> (f64, f64) {
+fn run(http: &str, flow: &str, executor: &str) -> (f64, f64) {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
     let text = format!(
-        "defaults: {{ http: {{ base_url: \"{base_url}\" }} }}\n\
+        "defaults: {{ http: {{ {http} }} }}\n\
          data:\n  d: {{ type: inline, rows: [ {{ a: 1, b: x }}, {{ a: 2, b: y }} ] }}\n  e: {{ type: inline, mode: per_vu, pick: shuffle, rows: [ {{ a: 1 }}, {{ a: 2 }} ] }}\n\
          plugins:\n  - {{ name: order-id, path: \"{0}/order-id\" }}\n  - {{ name: order-check, path: \"{0}/order-check\" }}\n\
          scenarios:\n  s:\n    {executor}\n    flow:\n{flow}",
@@ -155,6 +155,12 @@ fn the_steady_state_allocates_nothing() {
 "#,
         ),
         (
+            "traced, through a proxy",
+            closed,
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n      - request: { url: \"/order?${vu}\" }\n",
+        ),
+        (
             "calling plugins",
             closed,
             NOTHING,
@@ -167,10 +173,16 @@ fn the_steady_state_allocates_nothing() {
     for (name, executor, most, flow) in flows {
         let target = Target::start(&Settings::loopback()).unwrap();
         let base_url = format!("http://{}", target.address());
+        // The target takes whole URLs as well, so that it can stand for a proxy.
+        let http = if name.contains("proxy") {
+            format!("base_url: \"http://shop.test\", tracing: true, proxy: \"{base_url}\"")
+        } else {
+            format!("base_url: \"{base_url}\"")
+        };
         // What is loaded and grown once is paid before.
-        run(&base_url, flow, &executor(SHORT));
-        let (short, fewer) = run(&base_url, flow, &executor(SHORT));
-        let (long, more) = run(&base_url, flow, &executor(LONG));
+        run(&http, flow, &executor(SHORT));
+        let (short, fewer) = run(&http, flow, &executor(SHORT));
+        let (long, more) = run(&http, flow, &executor(LONG));
         let each = (long - short) / (more - fewer);
         println!(
             "{name}: {each:.5} allocations a request ({short} in {fewer}, {long} in {more} requests)"

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rcgen::{CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -230,4 +230,99 @@ fn a_redirect_leads_from_plain_to_tls() {
     ));
     assert_no_failure(&summary);
     assert_eq!(server.seen().len(), 2);
+}
+
+/// A proxy that makes tunnels to where it is asked, or answers `refusal`; each `CONNECT` it got, from line to empty line.
+fn tunnels(refusal: Option<&'static [u8]>) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                let mut client = client.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    match client.read(&mut byte) {
+                        Ok(1) => head.push(byte[0]),
+                        // The probe before the run.
+                        _ => return,
+                    }
+                }
+                let head = String::from_utf8(head).unwrap();
+                let port: u16 = head.split([':', ' ']).nth(2).unwrap().parse().unwrap();
+                log.lock().unwrap().push(head);
+                if let Some(refusal) = refusal {
+                    let _ = client.write_all(refusal);
+                    return;
+                }
+                let mut server = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+                // In two pieces, after an interim answer.
+                client
+                    .write_all(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 Conn")
+                    .unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                client.write_all(b"ected\r\nx: y\r\n\r\n").unwrap();
+                let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                let _ = std::io::copy(&mut server, &mut client);
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_proxy_makes_a_tunnel_that_is_kept_and_sees_nothing_of_what_goes_through() {
+    let pki = Pki::new();
+    let address = pki.serve(rustls::ALL_VERSIONS, false, 0);
+    let (proxy, asked) = tunnels(None);
+    let http = format!(
+        "base_url: \"https://shop.test:{}\", proxy: \"http://me:pass@{proxy}\", tls: {{ ca_file: \"{}\" }}",
+        address.port(),
+        pki.file("ca.pem")
+    );
+    let flow = "      - request: { name: first, url: / }\n".repeat(3);
+    let summary = run(&once(&http, &flow));
+    assert_no_failure(&summary);
+    let place = format!("shop.test:{}", address.port());
+    let expected = format!(
+        "CONNECT {place} HTTP/1.1\r\nhost: {place}\r\nproxy-authorization: Basic bWU6cGFzcw==\r\n\r\n"
+    );
+    assert_eq!(*asked.lock().unwrap(), [expected]);
+    // Making it is a part of connecting, and its bytes are counted.
+    assert!(summary.metric("http_req_connecting").unwrap().max.unwrap() >= 20.0);
+}
+
+#[test]
+fn a_proxy_that_makes_no_way_is_an_error_of_its_own() {
+    for (refusal, why) in [
+        (
+            &b"HTTP/1.1 407 No\r\nproxy-authenticate: Basic\r\n\r\n"[..],
+            "with these credentials: it answered 407",
+        ),
+        (
+            b"HTTP/1.1 502 Bad\r\ncontent-length: 2\r\n\r\nno",
+            "to shop.test:443: it answered 502",
+        ),
+        (
+            b"SSH-2.0-x\r\n",
+            "the proxy's answer to CONNECT is not HTTP/1.1",
+        ),
+        (
+            b"HTTP/1.1 200",
+            "the proxy closed the connection when it was asked for a way to shop.test:443",
+        ),
+    ] {
+        let (proxy, _) = tunnels(Some(refusal));
+        let http = format!("base_url: \"https://shop.test\", proxy: \"http://me:pass@{proxy}\"");
+        let summary = run(&once(&http, "      - request: { name: a, url: / }\n"));
+        let expected = ("a".to_owned(), String::new(), "proxy".to_owned(), 1);
+        assert_eq!(outcomes(&summary), [expected], "{why}");
+        let text = &summary.errors[0].example;
+        assert!(text.ends_with(why), "{text}");
+    }
 }

@@ -46,6 +46,7 @@ fn write_body(out: &mut String, s: &Summary) -> Written {
     checks(out, s)?;
     errors(out, s)?;
     plugins(out, s)?;
+    outputs(out, s)?;
     metrics(out, &s.metrics)?;
     generator(out, s)?;
     environment(out, s)?;
@@ -458,6 +459,33 @@ fn plugins(out: &mut String, s: &Summary) -> Written {
         1,
         &rows,
     )?;
+    writeln!(out, "</section>")
+}
+
+fn outputs(out: &mut String, s: &Summary) -> Written {
+    if s.outputs.is_empty() {
+        return Ok(());
+    }
+    let row = |output: &loadr_engine::OutputSummary| {
+        let error = output.error.as_deref().map(markup);
+        vec![
+            markup(&output.name),
+            error.unwrap_or_default(),
+            show::count(output.points),
+            show::count(output.dropped),
+            show::count(output.failures),
+        ]
+    };
+    let rows: Vec<_> = s.outputs.iter().map(row).collect();
+    let heads = [
+        "Output",
+        "Last error",
+        "Points",
+        "Dropped",
+        "Failed deliveries",
+    ];
+    writeln!(out, "<section><h2>Outputs</h2>")?;
+    table(out, "Outputs", &heads, 2, &rows)?;
     writeln!(out, "</section>")
 }
 

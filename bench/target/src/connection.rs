@@ -314,6 +314,7 @@ impl Connection {
         let form = pending.form;
         match pending.route {
             Route::Canned | Route::Close => reply::write_canned(out, form),
+            Route::Cached => reply::write_cached(out, form),
             Route::Status(status) => reply::write_status(out, form, status),
             Route::Headers => reply::write_headers(out, form),
             Route::Order => reply::write_order(out, form, service.orders.issue()),

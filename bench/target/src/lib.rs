@@ -5,6 +5,7 @@
 //! | route | answer |
 //! |---|---|
 //! | `/` | the [canned response](CANNED_RESPONSE): 100 bytes, head and body together |
+//! | `/cached` | a response that may be kept for ten minutes |
 //! | `/bytes/N` | a body of `N` bytes (at most [`BODY_BYTES_MAX`]): `abc…z` over and over |
 //! | `/chunked/N` | the same bytes, chunked; every second chunk has an extension, and there is a trailer when `N` is odd |
 //! | `/status/CODE` | that status, 200 to 599 |

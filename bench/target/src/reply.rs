@@ -55,6 +55,12 @@ pub(crate) fn write(out: &mut Vec<u8>, form: Form, status: u16, lines: &[u8], bo
     }
 }
 
+/// Writes a response that caches keep.
+pub(crate) fn write_cached(out: &mut Vec<u8>, form: Form) {
+    let lines = b"Content-Type: text/plain\r\nCache-Control: max-age=600\r\nETag: \"1\"\r\n";
+    write(out, form, 200, lines, b"this response may be kept");
+}
+
 /// Writes a response's head.
 pub(crate) fn write_head(
     out: &mut Vec<u8>,

@@ -8,6 +8,7 @@ pub(crate) const DELAY_MS_MAX: u64 = 60_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Canned,
+    Cached,
     Bytes(u64),
     Chunked(u64),
     Status(u16),
@@ -49,6 +50,7 @@ impl Route {
     fn of_word(word: &str) -> Self {
         match word {
             "" => Self::Canned,
+            "cached" => Self::Cached,
             "echo" => Self::Echo,
             "headers" => Self::Headers,
             "order" => Self::Order,
@@ -76,6 +78,7 @@ impl Route {
         matches!(
             self,
             Self::Canned
+                | Self::Cached
                 | Self::Bytes(_)
                 | Self::Chunked(_)
                 | Self::Status(_)
@@ -93,6 +96,7 @@ mod tests {
     fn targets_lead_to_routes() {
         for (target, route) in [
             ("/", Route::Canned),
+            ("/cached", Route::Cached),
             ("/?a=/b/c", Route::Canned),
             ("http://host:1", Route::Canned),
             ("http://host/bytes/7?x", Route::Bytes(7)),

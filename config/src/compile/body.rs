@@ -59,7 +59,7 @@ impl Compiler<'_> {
                             escape: Escape::None,
                         });
                     }
-                    Lone::Cell(source) => {
+                    Lone::Typed(source) => {
                         out.piece(Piece::Value {
                             source,
                             escape: Escape::JsonValue,

@@ -43,7 +43,8 @@ impl Compiler<'_> {
             }
             Executor::ConstantVus { .. }
             | Executor::PerVuIterations { .. }
-            | Executor::SharedIterations { .. } => {}
+            | Executor::SharedIterations { .. }
+            | Executor::ExternallyControlled { .. } => {}
         }
         (self.report.error_count() == before).then(|| load.executor.clone())
     }

@@ -289,7 +289,10 @@ impl<'a> Compiler<'a> {
         match items {
             PlanItems::List(items) => {
                 // Every one is compiled before the first `?`, so that every error is found.
-                let items: Vec<_> = items.iter().map(|item| self.template(item)).collect();
+                let items: Vec<_> = items
+                    .iter()
+                    .map(|(item, is_json)| Some((self.template(item)?, *is_json)))
+                    .collect();
                 Some(Items::List(items.into_iter().collect::<Option<_>>()?))
             }
             PlanItems::Json(text) => {

@@ -8,7 +8,7 @@ use super::builder::{Builder, Fragment};
 use crate::diagnostic::shown;
 use crate::escape::{header_value_error, is_token};
 use crate::plan::Pair;
-use crate::program::{Escape, Http, Piece, Template};
+use crate::program::{Escape, Http, Made, Piece, Source, Template};
 
 /// Header fields, names in lower case, each once.
 pub(super) type Headers = Vec<(String, Vec<Fragment>)>;
@@ -113,6 +113,14 @@ pub(super) fn finish(
     }
     if http.decodes && set("accept-encoding").is_none() {
         line(&mut head, "accept-encoding", CODINGS);
+    }
+    if http.traces {
+        head.bytes(b"traceparent: ");
+        head.piece(Piece::Value {
+            source: Source::Made(Made::TraceParent),
+            escape: Escape::None,
+        });
+        head.bytes(b"\r\n");
     }
     if !http.keep_alive && set("connection").is_none() {
         line(&mut head, "connection", "close");

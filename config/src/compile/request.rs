@@ -79,6 +79,8 @@ impl<'a> Compiler<'a> {
             sends_cookies: cookies && !headers.iter().any(|(name, _)| name == "cookie"),
             decodes: plan.compression.unwrap_or(true),
             keep_alive: plan.keep_alive.unwrap_or(true),
+            caches: plan.cache,
+            traces: plan.tracing && !headers.iter().any(|(name, _)| name == "traceparent"),
         };
         let content = Content {
             body: body.as_ref(),

@@ -70,15 +70,11 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        let default = extract
-            .default
-            .as_ref()
-            .map(|default| default.as_bytes().into());
         Some(Extract {
             var: var?,
             source,
             pick: extract.pick,
-            default,
+            default: extract.default.clone(),
             refine: flip(refine)?.map(Box::new),
         })
     }

@@ -1,6 +1,6 @@
 //! What placeholders stand for: constants are folded into the text around them, the rest become holes.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use serde_json::Value as Json;
@@ -27,8 +27,8 @@ pub(super) struct Constant {
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a> {
     scenario: &'a str,
-    /// Variables that the scenario's extractors set; true when what they hold is always JSON.
-    set: HashMap<&'a str, bool>,
+    /// Variables that the scenario's steps set.
+    set: HashSet<&'a str>,
 }
 
 /// What one placeholder stands for.
@@ -55,7 +55,7 @@ impl<'a> Compiler<'a> {
     pub(super) fn enter(&mut self, scenario: &'a Scenario) {
         self.scope = Scope {
             scenario: &scenario.name,
-            set: HashMap::new(),
+            set: HashSet::new(),
         };
         self.enter_steps(&scenario.flow);
     }
@@ -69,17 +69,21 @@ impl<'a> Compiler<'a> {
             match step {
                 Step::Request(request) => {
                     for extract in &request.extracts {
-                        self.sets(&extract.name.text, extract.is_always_json());
+                        self.scope.set.insert(&extract.name.text);
                     }
                 }
                 Step::Repeat {
                     counter: Some(counter),
                     ..
-                } => self.sets(&counter.text, false),
-                Step::During { counter, .. } => self.sets(named(counter, "index"), false),
+                } => {
+                    self.scope.set.insert(&counter.text);
+                }
+                Step::During { counter, .. } => {
+                    self.scope.set.insert(named(counter, "index"));
+                }
                 Step::ForEach { var, index, .. } => {
-                    self.sets(named(var, "item"), false);
-                    self.sets(named(index, "index"), false);
+                    self.scope.set.insert(named(var, "item"));
+                    self.scope.set.insert(named(index, "index"));
                 }
                 _ => {}
             }
@@ -87,11 +91,6 @@ impl<'a> Compiler<'a> {
                 self.enter_steps(steps);
             }
         }
-    }
-
-    fn sets(&mut self, name: &'a str, is_json: bool) {
-        let all = self.scope.set.entry(name).or_insert(is_json);
-        *all &= is_json;
     }
 
     pub(super) fn parts<'t>(&mut self, text: &'t Text) -> Option<Vec<Part<'t>>> {
@@ -201,12 +200,12 @@ impl<'a> Compiler<'a> {
             self.report.error(at, message, Some(help));
             return None;
         }
-        if !self.scope.set.contains_key(slot) {
+        if !self.scope.set.contains(slot) {
             let message = format!(
                 "nothing in this scenario sets `{}`: every request that needs it will fail",
                 shown(slot)
             );
-            let set = self.scope.set.keys().copied();
+            let set = self.scope.set.iter().copied();
             let help = if self.constants.contains_key(slot) {
                 Some(format!("`${{vars.{slot}}}` is the constant"))
             } else {
@@ -341,12 +340,12 @@ impl<'a> Compiler<'a> {
             Meaning::Secret(_) => Lone::No,
             Meaning::Value(source) => match source {
                 Source::Vu | Source::Iteration => Lone::Raw(source),
-                Source::Var(_) if self.scope.set.get(slot) == Some(&true) => Lone::Raw(source),
-                Source::Data { source: id, .. } if self.has_types(id) => Lone::Cell(source),
+                Source::Var(_) => Lone::Typed(source),
+                Source::Data { source: id, .. } if self.has_types(id) => Lone::Typed(source),
                 Source::Made(Made::Int { .. } | Made::Unix | Made::UnixMs | Made::Counter) => {
                     Lone::Raw(source)
                 }
-                Source::Var(_) | Source::Data { .. } | Source::Made(_) => Lone::No,
+                Source::Data { .. } | Source::Made(_) => Lone::No,
             },
         })
     }
@@ -376,8 +375,8 @@ pub(super) enum Lone {
     No,
     /// A value that is JSON as it is.
     Raw(Source),
-    /// A cell that knows what it is.
-    Cell(Source),
+    /// A value that knows what it is.
+    Typed(Source),
     Constant(Json),
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::data::{A_SECRET, A_SOURCE};
+use super::output::AN_OUTPUT;
 use super::scenario::{SCENARIO, THINK_TIME};
 use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
 use crate::units::MAX_DURATION;
@@ -56,10 +57,10 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Map(&A_SOURCE),
         "Tables to take rows from: `${data.SOURCE.COLUMN}`",
     ),
-    not_yet(
+    key(
         "metrics",
-        "tags on requests split the built-in metrics",
-        "Metrics of the plan's own",
+        Kind::Map(&Kind::Any),
+        "Metrics of the plan's own: only scripts fill them, and there are none here, so that they stay empty",
     ),
     required(
         "scenarios",
@@ -71,19 +72,19 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Map(&THRESHOLD_LIST),
         "What must hold for the run to pass",
     ),
-    not_yet(
+    key(
         "outputs",
-        "`--summary-export FILE` writes the results as JSON",
-        "Where samples go",
+        Kind::List(&AN_OUTPUT),
+        "Where the figures of each second go",
     ),
     key(
         "plugins",
         Kind::List(&A_PLUGIN),
         "The plugins that steps use",
     ),
-    not_yet(
+    key(
         "engine",
-        "`run` has flags for what the engine can be told",
+        Kind::Table(&ENGINE),
         "How the generator itself runs",
     ),
     not_yet("js", NO_SCRIPT, "A script"),
@@ -96,6 +97,24 @@ const PLAN_KEYS: &[Key] = &[
 
 pub(super) const NO_SCRIPT: &str =
     "there is no script engine; a plugin of kind `extractor` or `assertion` computes on responses";
+
+static ENGINE: Table = Table {
+    what: "`engine`",
+    groups: &[ENGINE_KEYS],
+};
+
+const ENGINE_KEYS: &[Key] = &[
+    key(
+        "cores",
+        Kind::Text,
+        "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
+    ),
+    key(
+        "source_ips",
+        Kind::OneOrMore(&Kind::Name),
+        "The machine's own addresses to dial from, in turn, each an address or a CIDR such as `10.0.0.16/28`",
+    ),
+];
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",
@@ -137,6 +156,11 @@ const HTTP_KEYS: &[Key] = &[
         "From a request's start to the last byte of its response; 30s",
     ),
     key(
+        "connect_timeout",
+        POSITIVE,
+        "From a connection's start until it can carry a request, its proxy's tunnel and TLS included; never longer than `timeout`, and as long when absent",
+    ),
+    key(
         "follow_redirects",
         Kind::Flag,
         "Whether redirects are followed; true",
@@ -163,42 +187,57 @@ const HTTP_KEYS: &[Key] = &[
         Kind::Flag,
         "Whether connections are used again; true",
     ),
-    not_yet(
+    key(
         "proxy",
-        "requests go straight to the target",
-        "A proxy to send through",
+        Kind::Template,
+        "A proxy that all requests go through: `http://HOST:PORT`, or `http://USER:PASSWORD@HOST:PORT`",
     ),
     key(
         "cookies",
         Kind::Flag,
         "Whether each virtual user keeps cookies (RFC 6265); true",
     ),
-    only(
+    key(
         "cache",
         Kind::Flag,
-        &["false"],
-        "there is no cache in this version: write `cache: false`",
-        "Whether each virtual user caches like a browser",
+        "Whether each virtual user keeps responses and asks again only when it must (RFC 9111); false",
     ),
     key(
         "discard_response_bodies",
         Kind::Flag,
         "Whether bodies are dropped; those that nothing in their step reads always are, and those that something reads never",
     ),
-    only(
+    key(
         "tracing",
         Kind::Flag,
-        &["false"],
-        "write a `traceparent` header",
-        "Whether requests carry a fresh `traceparent`",
+        "Whether each request that sets no `traceparent` carries a fresh one (W3C Trace Context); false",
     ),
     key(
         "hosts",
         Kind::Map(&Kind::Text),
         "Where a `host` or `host:port` is reached: an address with an optional port; `Host` and SNI stay",
     ),
+    key(
+        "dns",
+        Kind::Table(&DNS),
+        "How long looked-up names are good; for the whole run when absent",
+    ),
     key("tls", Kind::Table(&TLS), "TLS settings"),
 ];
+
+static DNS: Table = Table {
+    what: "`dns`",
+    groups: &[DNS_KEYS],
+};
+
+/// A shorter one would do nothing but look up.
+const DNS_TTL_MIN: Duration = Duration::from_millis(100);
+
+const DNS_KEYS: &[Key] = &[required(
+    "ttl",
+    Kind::Duration(DNS_TTL_MIN, MAX_DURATION),
+    "How long new connections use an address before its name is looked up again",
+)];
 
 static TLS: Table = Table {
     what: "`tls`",

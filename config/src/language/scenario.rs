@@ -37,8 +37,8 @@ pub(super) static SCENARIO: Union = Union {
         variant("ramping-arrival-rate", &RAMPING_ARRIVAL_RATE, Status::Ready),
         variant(
             "externally-controlled",
-            &OTHER_EXECUTOR,
-            Status::NotYet("`ramping-vus` changes the load by a schedule"),
+            &EXTERNALLY_CONTROLLED,
+            Status::Ready,
         ),
     ],
     forms: &[],
@@ -204,15 +204,22 @@ static RATE_STAGE: Table = Table {
     ]],
 };
 
-/// The shared keys are still looked at under an executor that is not available.
-static OTHER_EXECUTOR: Table = Table {
-    what: "a scenario",
+static EXTERNALLY_CONTROLLED: Table = Table {
+    what: "an `externally-controlled` scenario",
     groups: &[
-        SCENARIO_KEYS,
         &[
-            key("max_vus", Kind::Any, "The most virtual users"),
-            key("duration", Kind::Any, "How long"),
+            required(
+                "max_vus",
+                Kind::Count(1, MAX_VUS),
+                "The most virtual users that can be asked for; `loadr-fast ctl` says how many there are, or at which rate",
+            ),
+            key(
+                "duration",
+                POSITIVE,
+                "How long iterations can start; until the run is stopped",
+            ),
         ],
+        SCENARIO_KEYS,
     ],
 };
 

@@ -16,9 +16,18 @@ pub struct Extract {
     /// Which match is taken.
     pub pick: Pick,
     /// The value when nothing matched; without one the request is marked failed.
-    pub default: Option<Box<[u8]>>,
+    pub default: Option<Constant>,
     /// What a chain does with the value; `None` for a plain extractor.
     pub refine: Option<Box<Refine>>,
+}
+
+/// A value known before the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constant {
+    /// The text, or JSON's.
+    pub bytes: Box<[u8]>,
+    /// Whether it is a JSON value other than text.
+    pub is_json: bool,
 }
 
 /// How a value is found.
@@ -98,6 +107,18 @@ pub struct Refine {
     pub cast: Option<Cast>,
     /// What must hold for it then.
     pub check: Option<ValueCheck>,
+}
+
+impl Refine {
+    /// Whether the value is a JSON value other than text in the end, when it was found as one or not.
+    #[must_use]
+    pub fn is_json(&self, was_json: bool) -> bool {
+        match self.cast {
+            Some(Cast::Text) => false,
+            Some(Cast::Int | Cast::Float | Cast::Bool) => true,
+            None => was_json && self.transforms.is_empty(),
+        }
+    }
 }
 
 /// A step of a chain.

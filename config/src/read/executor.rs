@@ -54,6 +54,13 @@ pub(super) fn read_executor(name: &str, reader: &Reader<'_>) -> Option<Load> {
             rate_at = reader.at("stages");
             arrivals(reader, start_rate, rate_stages(reader)?)?
         }
+        "externally-controlled" => Executor::ExternallyControlled {
+            max_vus: users("max_vus")?,
+            duration: match reader.node.get("duration") {
+                Some(_) => Some(reader.duration("duration")?),
+                None => None,
+            },
+        },
         _ => return None,
     };
     Some(Load {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reader::{Reader, variant};
 use super::request::read_request;
 use crate::language::{self, THINK_TIME};
-use crate::node::{Content, Node, Path};
+use crate::node::{Content, Node, Path, Scalar};
 use crate::plan::{Items, Rendezvous, Step, Text, Think};
 use crate::program::{Pause, Strategy};
 
@@ -99,7 +99,12 @@ fn read_foreach(reader: &Reader<'_>) -> Option<Step> {
     let items = match &node.content {
         Content::List(items) => {
             let items = items.iter().enumerate();
-            Items::List(items.map(|(i, item)| text(item, &path.item(i))).collect())
+            let typed = |item: &Node| item.scalar().is_none_or(Scalar::is_json);
+            Items::List(
+                items
+                    .map(|(i, item)| (text(item, &path.item(i)), typed(item)))
+                    .collect(),
+            )
         }
         Content::Scalar(_) | Content::Map(_) => Items::Json(text(node, path)),
     };

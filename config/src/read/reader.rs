@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::language::{self, Kind, Table, Union};
-use crate::node::{At, Content, Entry, Node, Path, object};
+use crate::node::{At, Content, Entry, Node, Path, Scalar, object};
 use crate::plan::{Pair, Text};
+use crate::program::Constant;
 
 /// A scalar, or a mapping.
 pub(super) enum TextOr<'a> {
@@ -50,6 +51,16 @@ impl Reader<'_> {
         Some(Text {
             text,
             at: self.path.key(name).at(value.pos),
+        })
+    }
+
+    /// A scalar with the type that it has in YAML.
+    pub(super) fn constant(&self, name: &str) -> Option<Constant> {
+        let text = self.text(name)?.text;
+        let is_json = self.node.get(name)?.scalar().is_some_and(Scalar::is_json);
+        Some(Constant {
+            bytes: text.into_bytes().into(),
+            is_json,
         })
     }
 
@@ -145,6 +156,29 @@ impl Reader<'_> {
         };
         let texts = items.iter().filter_map(|item| language::text(item).ok());
         texts.map(str::to_owned).collect()
+    }
+
+    /// The scalars under a key that takes one or more of them.
+    pub(super) fn one_or_more(&self, name: &str) -> Vec<Text> {
+        self.kind(name);
+        let Some(node) = self.node.get(name) else {
+            return Vec::new();
+        };
+        let path = self.path.key(name);
+        let text = |node: &Node, path: &Path<'_>| {
+            let text = language::text(node).ok()?.to_owned();
+            let at = path.at(node.pos);
+            Some(Text { text, at })
+        };
+        match &node.content {
+            Content::List(items) => {
+                let items = items.iter().enumerate();
+                items
+                    .filter_map(|(i, item)| text(item, &path.item(i)))
+                    .collect()
+            }
+            Content::Scalar(_) | Content::Map(_) => text(node, &path).into_iter().collect(),
+        }
     }
 
     /// What is written under a key that takes one or more texts or mappings.

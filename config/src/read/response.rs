@@ -44,10 +44,9 @@ pub(super) fn extract(reader: &Reader<'_>) -> Option<Extract> {
         ExtractSource::Plugin(_) => Pick::First,
         _ => pick(reader),
     };
-    let default = reader.text("default").map(|default| default.text);
     Some(Extract {
         name: reader.text("name")?,
-        default,
+        default: reader.constant("default"),
         pick,
         source,
         refine: None,
@@ -118,7 +117,7 @@ fn chain(reader: &Reader<'_>) -> Option<Extract> {
     });
     Some(Extract {
         name: reader.text("chain")?,
-        default: reader.text("default").map(|default| default.text),
+        default: reader.constant("default"),
         pick: pick(reader),
         source,
         refine: Some(Refine {

@@ -15,6 +15,8 @@ use io_uring::{cqueue, opcode, squeue, types};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use socket2::{Domain, Protocol, SockAddr, Socket as OsSocket, Type};
 
 use crate::arena::{Arena, CHUNK_BYTES, Staged};
@@ -37,6 +39,9 @@ mod op {
 
 /// The most bytes of one send: the kernel's own limit is a little below 2 GiB, and its lengths are signed.
 const SEND_BYTES_MAX: usize = 1 << 30;
+/// The most buffers that a socket may fill with bytes which nobody has read since an earlier turn. Then it receives no
+/// more until they are, so that a peer who talks to an idle connection holds its own buffer and not the ring's.
+const UNREAD_BUFFERS_MAX: u16 = 8;
 /// The one group of provided buffers.
 const BUFFER_GROUP: u16 = 0;
 
@@ -195,7 +200,7 @@ impl Ring {
         let index = self
             .free
             .pop()
-            .ok_or_else(|| io::Error::from(Errno::ENFILE))?;
+            .ok_or_else(|| io::Error::from(Errno::ENOBUFS))?;
         match self.connect_in(index, address, source) {
             Ok(()) => Ok(Slot(index)),
             Err(error) => {
@@ -218,6 +223,8 @@ impl Ring {
         )?;
         socket.set_tcp_nodelay(true)?;
         if let Some(source) = source {
+            // The port is chosen when the destination is known: one port serves a connection to each.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         // The table keeps the file; the descriptor itself is closed with `socket` at the end of this function.
@@ -372,6 +379,10 @@ impl Ring {
         );
         if let Some(next) = self.buffers.consume(socket.first, len) {
             socket.first = next;
+            if next == NO_BUFFER && socket.paused {
+                socket.paused = false;
+                self.rearm.push(slot);
+            }
         }
     }
 
@@ -699,6 +710,8 @@ impl Ring {
             if result == -(Errno::ENOBUFS as i32) {
                 self.buffers.grow();
                 self.starved.push(slot);
+            } else if result == -(Errno::ECANCELED as i32) && socket.first != NO_BUFFER {
+                socket.paused = true;
             } else {
                 self.rearm.push(slot);
             }
@@ -709,13 +722,21 @@ impl Ring {
                     return self.buffers.release(id);
                 }
                 self.buffers.fill(id, result as u32);
+                let turn = self.enters as u32;
+                let mut is_unread = false;
                 if socket.first == NO_BUFFER {
                     socket.first = id;
+                    (socket.held, socket.held_since) = (1, turn);
                 } else {
                     self.buffers.link(socket.last, id);
+                    socket.held += 1;
+                    is_unread = socket.held > UNREAD_BUFFERS_MAX && socket.held_since != turn;
                 }
                 socket.last = id;
                 socket.received_ns = self.reaped_ns;
+                if is_unread && socket.armed {
+                    self.stop_receiving(slot);
+                }
                 on_event(Event::Received(slot));
             }
             (0, buffer) => {
@@ -730,6 +751,15 @@ impl Ring {
                 _ => self.fail(slot, -error, on_event),
             },
         }
+    }
+
+    /// Ends the multishot receive; its last completion says so.
+    #[cold]
+    fn stop_receiving(&mut self, slot: Slot) {
+        let generation = self.sockets[slot.at()].generation;
+        let receive = CancelBuilder::user_data(user_data(op::RECEIVE, slot.0, generation));
+        let data = user_data(op::CANCEL, slot.0, generation);
+        self.push(&opcode::AsyncCancel2::new(receive).build().user_data(data));
     }
 
     fn fail(&mut self, slot: Slot, errno: i32, on_event: &mut impl FnMut(Event)) {

@@ -48,6 +48,11 @@ pub(crate) struct Socket {
     /// Received bytes not yet consumed: first and last buffer of the chain.
     pub(crate) first: u16,
     pub(crate) last: u16,
+    /// How many buffers that is, and the ring's turn in which it was none.
+    pub(crate) held: u16,
+    pub(crate) held_since: u32,
+    /// Receiving has stopped until they are consumed: nobody reads what comes.
+    pub(crate) paused: bool,
     /// The send of this turn.
     pub(crate) staged: Staged,
     /// When the call that submitted the last send began.
@@ -68,6 +73,9 @@ impl Socket {
         accepted: false,
         first: NO_BUFFER,
         last: NO_BUFFER,
+        held: 0,
+        held_since: 0,
+        paused: false,
         staged: Staged::EMPTY,
         sent_ns: 0,
         received_ns: 0,

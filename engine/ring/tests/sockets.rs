@@ -296,3 +296,32 @@ fn every_connection_of_a_full_ring_can_be_replaced_in_one_turn() {
     });
     accepting.join().unwrap();
 }
+
+#[test]
+fn a_peer_that_talks_to_a_socket_nobody_reads_holds_few_buffers_and_loses_nothing() {
+    let (listener, address) = listener();
+    let mut ring = ring();
+    let slot = connect(&mut ring, address);
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.set_nodelay(true).unwrap();
+    let mut filled = 0;
+    for byte in 0..100 {
+        peer.write_all(&[byte]).unwrap();
+        ring.turn(Some(10_000_000), |event| {
+            filled += usize::from(event == Event::Received(slot));
+        });
+    }
+    assert!((2..=12).contains(&filled), "{filled} buffers");
+    let mut got = Vec::new();
+    turn_until(&mut ring, |ring, _| {
+        while !ring.received(slot).is_empty() {
+            got.extend_from_slice(ring.received(slot));
+            let len = ring.received(slot).len();
+            ring.consume(slot, len);
+        }
+        got.len() >= 100
+    });
+    assert_eq!(got, (0..100).collect::<Vec<u8>>());
+    drop(peer);
+    turn_until(&mut ring, |_, events| events.contains(&Event::Ended(slot)));
+}

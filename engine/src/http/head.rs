@@ -38,6 +38,8 @@ pub(crate) mod note {
     pub(crate) const COOKIE: u8 = 2;
     /// A `Content-Encoding`.
     pub(crate) const CODED: u8 = 4;
+    /// Nothing: every head has it, for whoever must look at each.
+    pub(crate) const ANY: u8 = 128;
 }
 
 /// What a head says.
@@ -104,11 +106,12 @@ pub(crate) fn parse<'s, 'b>(
         },
     };
     let keep_alive = keep_alive && framing != Framing::UntilClose;
-    let notes = if is_redirect(status) {
-        said.notes
-    } else {
-        said.notes & !note::REDIRECT
-    };
+    let notes = note::ANY
+        | if is_redirect(status) {
+            said.notes
+        } else {
+            said.notes & !note::REDIRECT
+        };
     // 101 would hand the connection to another protocol, which was never asked for.
     if status == 101 {
         return Err(ErrorKind::Protocol);
@@ -123,6 +126,37 @@ pub(crate) fn parse<'s, 'b>(
         },
         headers,
     )))
+}
+
+/// Whether a field goes on in a further line.
+#[cold]
+pub(crate) fn is_folded(bytes: &[u8]) -> bool {
+    unfold(&mut bytes.to_vec())
+}
+
+/// Puts spaces in the place of each line end within a field of the head (`obs-fold`, RFC 9112 section 5.2); whether there
+/// was one. The first line has nothing to go on.
+pub(crate) fn unfold(bytes: &mut [u8]) -> bool {
+    let Some(first) = memchr::memchr(b'\n', bytes) else {
+        return false;
+    };
+    let (mut at, mut is_folded) = (first + 1, false);
+    while let Some(len) = memchr::memchr(b'\n', &bytes[at..]) {
+        let end = at + len;
+        if matches!(&bytes[at..end], b"" | b"\r") {
+            // The head ends.
+            break;
+        }
+        if matches!(bytes.get(end + 1), Some(b' ' | b'\t')) {
+            is_folded = true;
+            bytes[end] = b' ';
+            if bytes[end - 1] == b'\r' {
+                bytes[end - 1] = b' ';
+            }
+        }
+        at = end + 1;
+    }
+    is_folded
 }
 
 #[derive(Default)]

@@ -1,15 +1,18 @@
 //! HTTP/1.1 on the client's side: requests from templates, responses from bytes. Nothing here does I/O.
 
 mod body;
+pub(crate) mod cache;
 mod cookies;
 mod decode;
 mod head;
 pub(crate) mod redirect;
 mod render;
 mod response;
+mod tunnel;
 
 pub(crate) use cookies::{Jar, Visit};
 pub(crate) use decode::Decoder;
-pub(crate) use head::{HEADERS_MAX, note};
+pub(crate) use head::{HEADERS_MAX, header_space, note, parse as parse_head};
 pub(crate) use render::{RenderError, Values, decimal, render};
 pub(crate) use response::{Advance, Reader, Response, Wanted};
+pub(crate) use tunnel::connect_answer;

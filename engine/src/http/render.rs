@@ -6,8 +6,8 @@ use crate::error_kind::ErrorKind;
 
 /// Where a template's values come from.
 pub(crate) trait Values {
-    /// The bytes of a variable, or `None` while it is unset.
-    fn var(&self, var: loadr_config::VarId) -> Option<&[u8]>;
+    /// A variable, or `None` while it is unset.
+    fn var(&self, var: loadr_config::VarId) -> Option<Cell<'_>>;
     /// `${vu}`
     fn vu(&self) -> u64;
     /// `${iteration}`
@@ -81,21 +81,16 @@ pub(crate) fn render(
                 Source::Vu => decimal(values.vu(), out),
                 Source::Iteration => decimal(values.iteration(), out),
                 Source::Var(var) => {
-                    let bytes = values.var(var).ok_or(RenderError::Unset(var))?;
-                    if !escape.allows(bytes) {
+                    let value = values.var(var).ok_or(RenderError::Unset(var))?;
+                    if !write(value, *escape, out) {
                         return Err(RenderError::Header(var));
                     }
-                    escape.write(bytes, out);
                 }
                 Source::Data { source, column } => {
                     let cell = values
                         .cell(source, column)
                         .ok_or(RenderError::NoRow(source))?;
-                    if cell.is_json && *escape == Escape::JsonValue {
-                        out.extend_from_slice(cell.bytes);
-                    } else if escape.allows(cell.bytes) {
-                        escape.write(cell.bytes, out);
-                    } else {
+                    if !write(cell, *escape, out) {
                         return Err(RenderError::HeaderCell(source));
                     }
                 }
@@ -111,6 +106,19 @@ pub(crate) fn render(
         }
     }
     Ok(())
+}
+
+/// Appends a value as it must stand there; false when it may not.
+#[inline]
+fn write(value: Cell<'_>, escape: Escape, out: &mut Vec<u8>) -> bool {
+    if value.is_json && escape == Escape::JsonValue {
+        out.extend_from_slice(value.bytes);
+    } else if escape.allows(value.bytes) {
+        escape.write(value.bytes, out);
+    } else {
+        return false;
+    }
+    true
 }
 
 fn encode_colons(out: &mut Vec<u8>, mut from: usize) {
@@ -142,8 +150,13 @@ mod tests {
 
     struct One(&'static [u8]);
     impl Values for One {
-        fn var(&self, var: VarId) -> Option<&[u8]> {
-            (var.0 == 0).then_some(self.0)
+        /// Variable 0 has text, 1 has JSON, others are unset.
+        fn var(&self, var: VarId) -> Option<Cell<'_>> {
+            let bytes = self.0;
+            (var.0 < 2).then_some(Cell {
+                bytes,
+                is_json: var.0 == 1,
+            })
         }
         fn vu(&self) -> u64 {
             18_446_744_073_709_551_615
@@ -199,6 +212,12 @@ mod tests {
             "<\\\"\\\\\\n\\u0001z>1234"
         );
         assert_eq!(rendered(var, Escape::Header, b"a b").unwrap(), "<a b>1234");
+        assert_eq!(
+            rendered(var, Escape::JsonValue, b"7").unwrap(),
+            "<\"7\">1234"
+        );
+        let json = Source::Var(VarId(1));
+        assert_eq!(rendered(json, Escape::JsonValue, b"7").unwrap(), "<7>1234");
         assert_eq!(
             rendered(var, Escape::Component, b"a b&c=d%").unwrap(),
             "<a%20b%26c%3Dd%25>1234"

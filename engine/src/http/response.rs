@@ -132,9 +132,11 @@ impl Reader {
             // The head in one run, and mostly the body with it.
             loop {
                 let mut space = header_space();
-                let Some((head, headers)) =
-                    head::parse(&run[at..], &mut space, wanted.to_head_request)?
-                else {
+                let parsed = head::parse(&run[at..], &mut space, wanted.to_head_request);
+                if parsed.is_err() && head::is_folded(&run[at..]) {
+                    break;
+                }
+                let Some((head, headers)) = parsed? else {
                     self.head_bytes.extend_from_slice(&run[at..]);
                     return Ok((Advance::More, None));
                 };
@@ -189,6 +191,7 @@ impl Reader {
             {
                 return Ok((Advance::More, None));
             }
+            head::unfold(&mut self.head_bytes);
             let mut space = header_space();
             let parsed = head::parse(&self.head_bytes, &mut space, wanted.to_head_request)?;
             let Some((head, _)) = parsed else {
@@ -381,6 +384,35 @@ mod tests {
             let single: Vec<&[u8]> = whole.chunks(1).collect();
             assert_eq!(read(&single, &WANTED).unwrap(), Some(expected));
         }
+    }
+
+    #[test]
+    fn folded_fields_are_read_as_one_line_in_any_split() {
+        let whole =
+            b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\t2\r\n  3\r\nContent-Length:\r\n 9\r\n\r\nbody\r\n too";
+        let expected = read(&[whole], &WANTED).unwrap().unwrap();
+        let (_, headers, body) = &expected.0;
+        assert_eq!(headers[0], ("X-A".to_owned(), b"1  \t2    3".to_vec()));
+        assert_eq!((body.as_slice(), expected.1), (&b"body\r\n to"[..], 1));
+        for cut in 0..whole.len() {
+            let (a, b) = whole.split_at(cut);
+            assert_eq!(
+                read(&[a, b], &WANTED).unwrap().as_ref(),
+                Some(&expected),
+                "{cut}"
+            );
+        }
+        // What follows an empty head is no fold, and one of the first line is none.
+        let bare = b"HTTP/1.1 200 OK\r\n\r\n body";
+        for cut in 0..bare.len() {
+            let mut reader = Reader::new();
+            for run in [&bare[..cut], &bare[cut..]] {
+                assert_eq!(reader.advance(run, &WANTED, seen).unwrap().1, None);
+            }
+            assert_eq!(reader.end(&WANTED, seen).unwrap().2, b" body", "{cut}");
+        }
+        let bad = b"HTTP/1.1 200 OK\r\n X-A: 1\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(read(&[bad], &WANTED), Err(ErrorKind::Protocol));
     }
 
     #[test]

@@ -124,11 +124,17 @@ pub(crate) struct PluginRecord {
 pub(crate) struct ScenarioRecord {
     pub(crate) iterations: u64,
     pub(crate) interrupted: u64,
-    /// Iterations that were due while every allowed user was busy.
+    /// Iterations that came due by an arrival rate.
+    pub(crate) due: u64,
+    /// Those of them that were due while every allowed user was busy.
     pub(crate) dropped: u64,
     /// Iterations that began a good while after they were due, and the worst delay.
     pub(crate) late: u64,
     pub(crate) late_max_ns: u64,
+    /// Requests that a kept response answered: nothing was sent.
+    pub(crate) cache_hits: u64,
+    /// Requests sent once more because their connection, kept open from before, turned out to be closed.
+    pub(crate) stale_retries: u64,
     pub(crate) iteration_duration: Trend,
 }
 
@@ -250,6 +256,14 @@ impl Record {
         add_detail(&mut record.details, &secrets.redact(&text()), 1);
     }
 
+    /// Counts errors that nobody was there to count when they came.
+    pub(crate) fn errors_of(&mut self, kind: ErrorKind, count: u64, text: &str) {
+        let text = self.secrets.redact(text).into_owned();
+        let record = self.error_record(kind);
+        record.count += count;
+        add_detail(&mut record.details, &text, count);
+    }
+
     fn error_record(&mut self, kind: ErrorKind) -> &mut ErrorRecord {
         let at = match self.errors.iter().position(|(k, _)| *k == kind) {
             Some(at) => at,
@@ -281,9 +295,12 @@ impl Record {
         for (mine, theirs) in self.scenarios.iter_mut().zip(&other.scenarios) {
             mine.iterations += theirs.iterations;
             mine.interrupted += theirs.interrupted;
+            mine.due += theirs.due;
             mine.dropped += theirs.dropped;
             mine.late += theirs.late;
             mine.late_max_ns = mine.late_max_ns.max(theirs.late_max_ns);
+            mine.cache_hits += theirs.cache_hits;
+            mine.stale_retries += theirs.stale_retries;
             mine.iteration_duration.add(&theirs.iteration_duration);
         }
         for (kind, theirs) in &other.errors {
@@ -317,7 +334,9 @@ impl Record {
         }
         for scenario in &mut self.scenarios {
             (scenario.iterations, scenario.interrupted) = (0, 0);
-            (scenario.dropped, scenario.late, scenario.late_max_ns) = (0, 0, 0);
+            (scenario.due, scenario.dropped) = (0, 0);
+            (scenario.late, scenario.late_max_ns) = (0, 0);
+            (scenario.cache_hits, scenario.stale_retries) = (0, 0);
             scenario.iteration_duration.clear();
         }
         self.errors.clear();

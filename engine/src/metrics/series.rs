@@ -43,6 +43,7 @@ pub const METRICS: &[MetricInfo] = &[
     metric("dropped_iterations", Kind::Counter),
     metric("generator_cpu", Kind::Gauge),
     metric("generator_lag", Kind::Trend),
+    metric("http_cache_hits", Kind::Counter),
     metric("http_req_blocked", Kind::Trend),
     metric("http_req_connecting", Kind::Trend),
     metric("http_req_duration", Kind::Trend),
@@ -53,6 +54,7 @@ pub const METRICS: &[MetricInfo] = &[
     metric("http_req_tls_handshaking", Kind::Trend),
     metric("http_req_waiting", Kind::Trend),
     metric("http_reqs", Kind::Counter),
+    metric("http_stale_retries", Kind::Counter),
     metric("iteration_duration", Kind::Trend),
     metric("iterations", Kind::Counter),
     metric("plugin_calls", Kind::Counter),
@@ -246,6 +248,19 @@ pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl Fn
                 plan_tags: &[],
                 values: Values::Counter(r.dropped),
             });
+        }
+        for (metric, count) in [
+            ("http_cache_hits", r.cache_hits),
+            ("http_stale_retries", r.stale_retries),
+        ] {
+            if count > 0 {
+                f(&Series {
+                    metric,
+                    tags: &tags,
+                    plan_tags: &[],
+                    values: Values::Counter(count),
+                });
+            }
         }
         if r.iterations > 0 {
             for (metric, values) in [

@@ -159,6 +159,38 @@ impl Trend {
         self.max_ns as f64 / 1e6
     }
 
+    /// Exact sum, in nanoseconds.
+    #[must_use]
+    pub fn sum_ns(&self) -> u128 {
+        self.sum_ns
+    }
+
+    /// Exact minimum and maximum in nanoseconds; zeros when empty.
+    #[must_use]
+    pub fn range_ns(&self) -> (u64, u64) {
+        if self.count() == 0 {
+            (0, 0)
+        } else {
+            (self.min_ns, self.max_ns)
+        }
+    }
+
+    /// Calls `f` for each bucket that has values, in ascending order: the lowest and the highest value in nanoseconds
+    /// that it stands for, and how many it has. Zeros are a bucket of their own.
+    pub fn for_each_bucket(&self, mut f: impl FnMut(u64, u64, u64)) {
+        if self.zeros > 0 {
+            f(0, 0, self.zeros);
+        }
+        if self.histogram.is_empty() {
+            return;
+        }
+        for bucket in self.histogram.iter_recorded() {
+            let high_ns = bucket.value_iterated_to();
+            let low_ns = self.histogram.lowest_equivalent(high_ns);
+            f(low_ns, high_ns, bucket.count_at_value());
+        }
+    }
+
     /// The value in milliseconds that `percent` (0 to 100) of all values do not exceed, to three significant digits and
     /// never outside minimum and maximum; 0 when empty.
     #[must_use]
@@ -171,7 +203,8 @@ impl Trend {
         if rank <= self.zeros {
             return 0.0;
         }
-        let within = (rank - self.zeros) as f64 / self.histogram.len() as f64;
+        // The middle of the rank: its end can be rounded up into the next one.
+        let within = ((rank - self.zeros) as f64 - 0.5) / self.histogram.len() as f64;
         let ns = self
             .histogram
             .value_at_quantile(within)
@@ -241,6 +274,42 @@ mod tests {
         assert_eq!(figures(&merged), figures(&whole));
         merged.clear();
         assert_eq!(merged.count(), 0);
+    }
+
+    #[test]
+    fn a_percentile_is_that_of_its_rank_whatever_the_number_of_values() {
+        for count in 1..200u64 {
+            let mut trend = Trend::new();
+            (1..=count).for_each(|i| trend.record(i * 1_000_000_000));
+            for percent in 1..=100 {
+                let rank = (percent * count).div_ceil(100);
+                let secs = trend.percentile_ms(percent as f64) / 1e3;
+                assert_eq!(secs.round() as u64, rank, "p{percent} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn buckets_hold_every_value_between_their_ends() {
+        let mut trend = Trend::new();
+        let values = [0, 0, 1, 999, 1_000_000, 1_000_001, 59_123_456_789, u64::MAX];
+        for ns in values {
+            trend.record(ns);
+        }
+        let mut buckets = Vec::new();
+        trend.for_each_bucket(|low, high, count| buckets.push((low, high, count)));
+        assert_eq!(buckets[0], (0, 0, 2));
+        let mut counted = 0;
+        for (low, high, count) in buckets {
+            let held = values
+                .iter()
+                .map(|ns| (*ns).min(HIGHEST_NS))
+                .filter(|ns| (low..=high).contains(ns) && (*ns > 0 || high == 0));
+            assert_eq!(held.count() as u64, count, "{low}..={high}");
+            counted += count;
+        }
+        assert_eq!(counted, trend.count());
+        Trend::new().for_each_bucket(|_, _, _| panic!("it is empty"));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::figures::Figures;
 use super::histograms::{LogWriter, RunLog, SeriesKey, read_log};
 use super::read::{ReadError, SUMMARY_BYTES_MAX};
 use super::summary::{
-    CheckSummary, Detail, ErrorSummary, MergedFrom, Point, Segment, SeriesSummary, Snapshot,
-    Summary, ThresholdSummary, run_id,
+    CheckSummary, Detail, ErrorSummary, MergedFrom, OutputSummary, Point, Segment, SeriesSummary,
+    Snapshot, Summary, ThresholdSummary, run_id,
 };
 use super::verdict::{Generator, LAG_SHARE};
 use crate::metrics::{Spread, Trend};
@@ -151,6 +151,7 @@ struct Merge {
     checks: BTreeMap<String, CheckSummary>,
     errors: BTreeMap<String, ErrorSummary>,
     plugins: BTreeMap<String, (u64, u64)>,
+    outputs: Vec<OutputSummary>,
     generator: Generator,
     reasons: usize,
     machines_differ: bool,
@@ -427,6 +428,21 @@ impl Merge {
             let mine = self.plugins.entry(plugin.name.clone()).or_default();
             *mine = (sum(mine.0, plugin.calls)?, sum(mine.1, plugin.errors)?);
         }
+        for output in &summary.outputs {
+            let known = self
+                .outputs
+                .iter()
+                .position(|known| known.name == output.name);
+            match known.and_then(|at| self.outputs.get_mut(at)) {
+                Some(mine) => {
+                    mine.points = sum(mine.points, output.points)?;
+                    mine.dropped = sum(mine.dropped, output.dropped)?;
+                    mine.failures = sum(mine.failures, output.failures)?;
+                    mine.error = output.error.clone().or(mine.error.take());
+                }
+                None => self.outputs.push(output.clone()),
+            }
+        }
         self.add_generator(path, &summary.generator)?;
         if let Some((_, first)) = &self.first {
             self.machines_differ |= first.environment != summary.environment;
@@ -534,6 +550,7 @@ impl Merge {
         summary.aborted = (!self.aborted.is_empty()).then(|| self.aborted.join("; "));
         summary.iterations_interrupted = self.interrupted;
         self.put_lists(&mut summary);
+        summary.outputs = std::mem::take(&mut self.outputs);
         summary.segment = None;
         summary.merged = Some(std::mem::take(&mut self.from));
         let histograms = self.write_log(&summary);

@@ -17,8 +17,8 @@ pub use merge::{Merged, merge};
 pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub(crate) use summary::errors;
 pub use summary::{
-    Aggregates, CheckSummary, Detail, ErrorSummary, MergedFrom, MetricSummary, PluginSummary,
-    Point, Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary,
+    Aggregates, CheckSummary, Detail, ErrorSummary, MergedFrom, MetricSummary, OutputSummary,
+    PluginSummary, Point, Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary,
 };
 pub use text::summary_text;
 pub use verdict::Generator;

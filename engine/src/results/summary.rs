@@ -69,6 +69,9 @@ pub struct Summary {
     /// How the generator itself fared.
     #[serde(default)]
     pub generator: Generator,
+    /// In the plan's order; left out where there are none. Whoever feeds them fills it in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<OutputSummary>,
     /// What it ran on.
     #[serde(default)]
     pub environment: Option<Environment>,
@@ -243,6 +246,21 @@ pub struct PluginSummary {
     pub errors: u64,
 }
 
+/// One output: a file or a receiver that was fed during the run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OutputSummary {
+    /// Its type and where it leads, without secrets.
+    pub name: String,
+    /// Figures that it was given: one for each series and second.
+    pub points: u64,
+    /// Those of them that it did not take.
+    pub dropped: u64,
+    /// Deliveries that failed.
+    pub failures: u64,
+    /// Why, the last time.
+    pub error: Option<String>,
+}
+
 impl Summary {
     /// Sums an outcome up.
     #[must_use]
@@ -279,6 +297,7 @@ impl Summary {
                 .map(|s| s.name.clone())
                 .collect(),
             generator,
+            outputs: Vec::new(),
             environment: Some(Environment::here()),
             distribution: figures.distribution(),
             segment: None,
@@ -347,13 +366,14 @@ fn exit_code(stopped: Option<&StopReason>, thresholds_passed: bool, unsound: boo
         _ if !thresholds_passed => 99,
         Some(StopReason::Assert(_)) => 1,
         Some(StopReason::Threshold(_)) => 99,
-        None => 0,
+        Some(StopReason::Steered) | None => 0,
     }
 }
 
 fn describe(reason: &StopReason) -> String {
     match reason {
         StopReason::Interrupted => "interrupted".to_owned(),
+        StopReason::Steered => "stopped by whoever steered it".to_owned(),
         StopReason::Assert(name) => format!("the assert `{name}` failed (on_failure: abort_test)"),
         StopReason::Threshold(name) => format!("the threshold `{name}` failed (abort_on_fail)"),
     }

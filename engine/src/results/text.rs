@@ -146,6 +146,7 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
             )?;
         }
     }
+    outputs(out, s)?;
     let lag = s
         .generator
         .lag_p99_ms
@@ -160,6 +161,25 @@ fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
     )?;
     for note in &s.generator.notes {
         writeln!(out, "    note: {note}")?;
+    }
+    Ok(())
+}
+
+/// What became of the outputs' points.
+fn outputs(out: &mut String, s: &Summary) -> std::fmt::Result {
+    if !s.outputs.is_empty() {
+        writeln!(out, "\n  OUTPUTS")?;
+    }
+    for output in &s.outputs {
+        write!(out, "    {}: ", inert(&output.name))?;
+        match output.dropped {
+            0 => writeln!(out, "{} points", output.points)?,
+            dropped => writeln!(out, "{dropped} of {} points DROPPED", output.points)?,
+        }
+        if let Some(error) = &output.error {
+            let failures = output.failures;
+            writeln!(out, "        {failures} × {}", inert(error))?;
+        }
     }
     Ok(())
 }

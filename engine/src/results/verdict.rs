@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use loadr_config::Executor;
 use serde::{Deserialize, Serialize};
 
 use crate::run::Outcome;
+use crate::steer::Steps;
 use crate::thresholds::Sum;
 
 /// The share of a core from which on a shard counts as busy.
@@ -50,7 +52,12 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
     };
     let program = &outcome.program;
     let records = &outcome.aggregate.total.scenarios;
-    let is_open = program.scenarios.iter().any(|s| s.executor.is_open());
+    // One that is steered may never have had a rate.
+    let due: u64 = records.iter().map(|r| r.due).sum();
+    let is_open = program.scenarios.iter().any(|s| match s.executor {
+        Executor::ExternallyControlled { .. } => due > 0,
+        _ => s.executor.is_open(),
+    });
     // In the closed model the two are the same.
     let (lag, response, service) = (
         p99("generator_lag"),
@@ -64,10 +71,6 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
     let mut reasons = Vec::new();
     let mut notes = Vec::new();
     if dropped > 0 {
-        let due: u64 = records
-            .iter()
-            .map(|r| r.iterations + r.interrupted + r.dropped)
-            .sum();
         reasons.push(format!(
             "dropped iterations: {dropped} of {due} that were due found every virtual user busy and `max_vus` reached, \
              and were not made"
@@ -101,6 +104,7 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
              the two they waited for a connection or for the generator, and a user would have felt the first"
         ));
     }
+    notes.extend(steered(&outcome.steps));
     Generator {
         cores: outcome.cores.clone(),
         lag_p99_ms: lag,
@@ -112,4 +116,27 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
         seed: outcome.seed,
         notes,
     }
+}
+
+/// What was done to the run by hand: its figures are of all that, not of the plan alone.
+fn steered(steps: &Steps) -> Option<String> {
+    let times = |n: u64| {
+        if n == 1 {
+            "once".to_owned()
+        } else {
+            format!("{n} times")
+        }
+    };
+    let mut done = Vec::new();
+    if steps.orders > 0 {
+        let set = times(steps.orders as u64);
+        done.push(format!("the load was set {set} while it ran"));
+    }
+    if steps.pauses > 0 {
+        let (paused, secs) = (times(steps.pauses.into()), steps.paused_secs);
+        done.push(format!(
+            "it was paused {paused}, for {secs:.1} s in all, which rates per second of the whole run include"
+        ));
+    }
+    (!done.is_empty()).then(|| format!("steered: {}", done.join("; ")))
 }

@@ -69,6 +69,17 @@ impl Arrivals {
         self.due_ns = self.find();
     }
 
+    /// See [`RateCurve::set_from`]: what was due before `at_ns` stays so, the next one may come earlier or later.
+    pub(crate) fn set_from(&mut self, at_ns: u64, rate: f64) {
+        self.curve.set_from(at_ns, rate);
+        self.due_ns = self.find();
+    }
+
+    /// None is due any more.
+    pub(crate) fn end(&mut self) {
+        self.due_ns = None;
+    }
+
     fn find(&mut self) -> Option<u64> {
         match &mut self.spacing {
             Spacing::Uniform => self.curve.due_ns(self.next as f64),

@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod lease;
+mod plan_clock;
 mod pool;
 mod rate;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod users;
 
 pub(crate) use arrivals::Arrivals;
 pub(crate) use lease::{Lease, Leased, Pace, Paced};
+pub(crate) use plan_clock::PlanClock;
 pub(crate) use pool::{Pool, Seat};
 pub(crate) use rate::RateCurve;
 pub(crate) use users::{UserCurve, UserSteps, share};

@@ -53,6 +53,11 @@ impl Pool {
         self.idle.push(user);
     }
 
+    /// Users of lower number than `part` are not called any more: they iterate on their own.
+    pub(crate) fn lose_below(&mut self, part: u32) {
+        self.idle.retain(|user| *user >= part);
+    }
+
     /// Users that run an iteration.
     #[cfg(test)]
     pub(super) fn busy(&self) -> u32 {

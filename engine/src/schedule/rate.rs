@@ -56,6 +56,42 @@ impl RateCurve {
         }
     }
 
+    /// From `at_ns` on the rate is `rate`, up to the same end as before; arrivals keep their numbers. Nothing when the end
+    /// has come.
+    pub(crate) fn set_from(&mut self, at_ns: u64, rate: f64) {
+        if at_ns >= self.end_ns {
+            return;
+        }
+        // There is one that begins at 0.
+        while self
+            .pieces
+            .last()
+            .is_some_and(|p| p.start_ns >= at_ns && p.start_ns > 0)
+        {
+            self.pieces.pop();
+        }
+        let mut before = 0.0;
+        if let Some(last) = self.pieces.last_mut() {
+            let secs = at_ns.saturating_sub(last.start_ns) as f64 / 1e9;
+            let slope = (last.to - last.from) / (last.len_ns as f64 / 1e9);
+            before = snap(last.before + last.from * secs + 0.5 * slope * secs * secs);
+            last.len_ns = at_ns.saturating_sub(last.start_ns);
+            last.to = last.from + slope * secs;
+            if last.len_ns == 0 {
+                self.pieces.pop();
+            }
+        }
+        let len_ns = self.end_ns - at_ns;
+        self.total = snap(before + rate * (len_ns as f64 / 1e9));
+        self.pieces.push(Piece {
+            start_ns: at_ns,
+            len_ns,
+            from: rate,
+            to: rate,
+            before,
+        });
+    }
+
     /// When the last stage ends.
     pub(crate) fn end_ns(&self) -> u64 {
         self.end_ns

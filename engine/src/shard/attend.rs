@@ -5,6 +5,8 @@ use arrayvec::ArrayVec;
 use super::exchange::{Answer, BODY_BYTES_MAX, Broken, Call};
 use super::hop::Moved;
 use super::state::Shard;
+use crate::clock::now_ns;
+use crate::error_kind::ErrorKind;
 use crate::http::redirect::{resolve, split_query};
 use crate::http::{Response, Visit, note};
 
@@ -36,6 +38,12 @@ impl Shard {
                 }
             }
         }
+        if has(note::ANY)
+            && let Some(caching) = call.own.caching
+            && let Some(answer) = self.attend_cache(call, caching, response, duration_ns)
+        {
+            return answer;
+        }
         if has(note::REDIRECT) {
             let is_location = |name: &str| name.eq_ignore_ascii_case("location");
             let location = response.headers.iter().find(|h| is_location(h.name));
@@ -60,6 +68,14 @@ impl Shard {
             let body = decoder
                 .decode(&codings, response.body, BODY_BYTES_MAX)
                 .map_err(|kind| Broken::Failed(kind, 0))?;
+            // The time of a request ends with its decoded body.
+            if self
+                .tasks
+                .borrow()
+                .is_past_deadline(call.own.task, now_ns())
+            {
+                return Err(Broken::Failed(ErrorKind::Timeout, 0));
+            }
             let decoded = Response {
                 body,
                 body_len: body.len() as u64,

@@ -108,29 +108,35 @@ impl Bodies {
         }
     }
 
-    /// What a JMESPath comes to is appended to `out`; false when that is nothing.
+    /// What a JMESPath comes to is appended to `out`; `None` when that is nothing, else whether it is another JSON value
+    /// than text.
     pub(crate) fn jmes_path(
         &mut self,
         path: JmesPathId,
         body: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<bool, Unread> {
+    ) -> Result<Option<bool>, Unread> {
         self.parse_json(body)?;
         let tape = &self.tape;
         let variable = self.variable.get_or_insert_with(|| variable(tape, body, 0));
         let Some(expression) = self.jmes_paths.get(path.at()) else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut context = Context::new(expression.as_str(), &DEFAULT_RUNTIME);
         let found = jmespath::interpret(variable, expression.as_ast(), &mut context)
             .map_err(|error| Unread::Expression(error.to_string()))?;
         match &*found {
-            Variable::Null | Variable::Expref(_) => return Ok(false),
-            Variable::String(text) => out.extend_from_slice(text.as_bytes()),
-            other => serde_json::to_writer(out, other)
-                .map_err(|error| Unread::Expression(error.to_string()))?,
+            Variable::Null | Variable::Expref(_) => Ok(None),
+            Variable::String(text) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(Some(false))
+            }
+            other => {
+                serde_json::to_writer(out, other)
+                    .map_err(|error| Unread::Expression(error.to_string()))?;
+                Ok(Some(true))
+            }
         }
-        Ok(true)
     }
 
     /// The values of the elements that a selector chooses go to `read`.

@@ -146,17 +146,24 @@ impl Client {
             _ => {
                 let mut scratch = shard.scratch.borrow_mut();
                 let (head, body) = &mut *scratch;
-                shard
-                    .render_request(call, head, body)
-                    .map_err(Broken::Unsent)?;
+                let is_ready = match call.own.caching {
+                    Some(caching) => caching.take_asked(head),
+                    None => false,
+                };
+                if !is_ready {
+                    shard
+                        .render_request(call, head, body)
+                        .map_err(Broken::Unsent)?;
+                }
                 if call.request.http.redirects > 0 && call.request.body.is_some() {
                     // A redirect may want the same content again, which rendering need not give.
                     self.sent.clear();
                     self.sent.extend_from_slice(head);
                 }
-                if sends_cookies {
+                if sends_cookies && !is_ready {
                     shard.add_cookies(call, head, body);
                 }
+                shard.address_to_proxy(call, head);
                 let mut ring = shard.ring.borrow_mut();
                 tls::send(&mut ring, slot, tls, head)?
             }

@@ -1,6 +1,5 @@
 //! The shard's loop: one system call a turn, then everyone who got something runs, then again.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -11,9 +10,10 @@ use rustls::ClientConfig;
 
 use super::feed::{Feed, Shared};
 use super::load::Load;
-use super::state::{Phase, ScenarioState, Shard};
+use super::state::{NEVER, Phase, ScenarioState, Shard};
 use super::tasks::signal;
 use super::tools::Tools;
+use crate::addresses::{Addresses, Resolve};
 use crate::aggregate::Handover;
 use crate::clock::{now_ns, thread_cpu_ns};
 use crate::control::Control;
@@ -23,7 +23,8 @@ use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::rendezvous::Places;
 use crate::run::Place;
-use crate::schedule::{nanos, share};
+use crate::schedule::{PlanClock, nanos, share};
+use crate::steer::ScenarioPhase;
 use crate::tls::for_shard;
 
 /// The longest wait: glommio's own side of the executor must be looked at now and then.
@@ -40,7 +41,10 @@ pub(crate) struct ShardSpec {
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) fleet: Arc<Fleet>,
     /// By origin.
-    pub(crate) addresses: Arc<[SocketAddr]>,
+    pub(crate) addresses: Addresses,
+    /// Those that are looked up in the run.
+    pub(crate) fresh_addresses: Receiver<Addresses>,
+    pub(crate) resolver: Arc<dyn Resolve>,
     /// When the plan has an origin that is reached over TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
     pub(crate) control: Control,
@@ -63,7 +67,20 @@ pub(crate) struct ShardSpec {
 #[derive(Clone, Copy)]
 struct Change {
     at_ns: u64,
+    /// Whether that is by the plan's clock.
+    by_plan: bool,
     to: Phase,
+}
+
+impl Change {
+    /// When it is due, by the machine's clock.
+    fn due_ns(&self, clock: &PlanClock) -> u64 {
+        if self.by_plan {
+            clock.due_ns(self.at_ns)
+        } else {
+            self.at_ns
+        }
+    }
 }
 
 /// Runs a shard to its end, on the executor of the calling task.
@@ -71,7 +88,7 @@ struct Change {
 /// # Errors
 /// What could not be set up, for people.
 pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
-    let prepared = prepare(&spec);
+    let prepared = prepare(&mut spec);
     // Whatever happened, the others must not wait for this shard.
     let start_ns = spec.start.ready(prepared.is_ok());
     let (shard, start_ns) = match (prepared, start_ns) {
@@ -89,7 +106,7 @@ pub(crate) async fn run(mut spec: ShardSpec) -> Result<(), String> {
     Ok(())
 }
 
-fn prepare(spec: &ShardSpec) -> Result<Rc<Shard>, String> {
+fn prepare(spec: &mut ShardSpec) -> Result<Rc<Shard>, String> {
     // Sleeps end when they are due, not up to 50 µs later; where it is not allowed they end a little later.
     let _ = nix::sys::prctl::set_timerslack(1);
     let connections: u64 = spec
@@ -153,6 +170,9 @@ struct Driver {
     handed_over_ns: u64,
     handed_over_cpu_ns: u64,
     control_changes: u32,
+    /// The plan's clock as far as this shard knows, and what it has seen of the steering.
+    clock: PlanClock,
+    steered: u32,
 }
 
 impl Driver {
@@ -164,6 +184,7 @@ impl Driver {
             .map(|s| {
                 Some(Change {
                     at_ns: start_ns.saturating_add(nanos(s.start_time)),
+                    by_plan: true,
                     to: Phase::Running,
                 })
             })
@@ -178,6 +199,8 @@ impl Driver {
             handed_over_ns: start_ns,
             handed_over_cpu_ns: thread_cpu_ns(),
             control_changes: 0,
+            clock: PlanClock::new(),
+            steered: 0,
         }
     }
 
@@ -248,47 +271,90 @@ impl Driver {
 
     /// Makes every change that is due, by the schedule or by the run's control; when the next one is.
     fn change(&mut self, now_ns: u64) -> u64 {
-        let shard = Rc::clone(&self.shard);
-        let changes = shard.control.changes();
+        let changes = self.shard.control.changes();
         if self.control_changes != changes {
             self.control_changes = changes;
-            shard.wake_met();
-            for (state, (id, change)) in shard.scenarios.iter().zip((0..).zip(&mut self.changes)) {
-                let stop = shard.control.is_stopped() || shard.control.is_aborted(ScenarioId(id));
-                if stop && matches!(state.phase.get(), Phase::Waiting | Phase::Running) {
-                    *change = Some(Change {
-                        at_ns: now_ns,
-                        to: Phase::Draining,
-                    });
-                }
+            self.shard.wake_met();
+            self.heed_steering(now_ns);
+            self.heed_stops(now_ns);
+        }
+        self.work_off(now_ns, now_ns)
+    }
+
+    fn heed_stops(&mut self, now_ns: u64) {
+        let shard = &self.shard;
+        for (state, (id, change)) in shard.scenarios.iter().zip((0..).zip(&mut self.changes)) {
+            let stop = shard.control.is_stopped() || shard.control.is_aborted(ScenarioId(id));
+            if stop && matches!(state.phase.get(), Phase::Waiting | Phase::Running) {
+                *change = Some(Change {
+                    at_ns: now_ns,
+                    by_plan: false,
+                    to: Phase::Draining,
+                });
             }
         }
+    }
+
+    /// Pauses, goes on, takes orders.
+    fn heed_steering(&mut self, now_ns: u64) {
+        let shard = Rc::clone(&self.shard);
+        let steered = shard.control.steered();
+        if self.steered == steered {
+            return;
+        }
+        self.steered = steered;
+        for load in self.loads.iter_mut().flatten() {
+            load.listen(&shard);
+        }
+        let clock = shard.control.clock();
+        if clock == self.clock {
+            return;
+        }
+        // What was due before the pause is done by the clock as it was then, however late this shard is.
+        self.work_off(clock.last_held_ns().min(now_ns), now_ns);
+        self.clock = clock;
+        shard.paused.set(clock.is_held());
+        if !clock.is_held() {
+            for load in self.loads.iter().flatten() {
+                load.wake(&shard);
+            }
+        }
+    }
+
+    /// Makes every change that is due at `until_ns`, in order; when the next one is.
+    fn work_off(&mut self, until_ns: u64, now_ns: u64) -> u64 {
+        let shard = Rc::clone(&self.shard);
         let mut next_ns = u64::MAX;
         for id in (0..self.changes.len()).map(|i| ScenarioId(i as u32)) {
             loop {
                 let change = self.changes[id.at()];
+                let change_ns = change.map_or(NEVER, |change| change.due_ns(&self.clock));
                 // What was due before a change is done before it, however late this shard is.
-                let until_ns = change.map_or(now_ns, |change| change.at_ns.min(now_ns));
                 if let Some(load) = &mut self.loads[id.at()] {
-                    load.work_off(&shard, until_ns, now_ns);
+                    load.work_off(&shard, &self.clock, change_ns.min(until_ns), now_ns);
                 }
                 match change {
-                    Some(change) if change.at_ns <= now_ns => {
-                        self.changes[id.at()] = self.enter(id, change, now_ns);
+                    Some(change) if change_ns <= until_ns => {
+                        self.changes[id.at()] = self.enter(id, change, change_ns, now_ns);
                     }
-                    Some(change) => break next_ns = next_ns.min(change.at_ns),
-                    None => break,
+                    _ => break next_ns = next_ns.min(change_ns),
                 }
             }
             if let Some(load) = &self.loads[id.at()] {
-                next_ns = next_ns.min(load.next_ns());
+                next_ns = next_ns.min(load.next_ns(&self.clock));
             }
         }
         next_ns
     }
 
-    /// Enters a phase; the change that follows it.
-    fn enter(&mut self, id: ScenarioId, change: Change, now_ns: u64) -> Option<Change> {
+    /// Enters a phase, which was due at `due_ns`; the change that follows it.
+    fn enter(
+        &mut self,
+        id: ScenarioId,
+        change: Change,
+        due_ns: u64,
+        now_ns: u64,
+    ) -> Option<Change> {
         let shard = &self.shard;
         let scenario = &shard.program.scenarios[id.at()];
         let state = &shard.scenarios[id.at()];
@@ -297,20 +363,24 @@ impl Driver {
             Phase::Waiting => None,
             Phase::Running => {
                 let place = (self.spec.index, self.spec.count);
-                // By the plan's clock, not by when this shard came to it.
-                let load = Load::begin(shard, id, place, change.at_ns, self.spec.seed);
+                // By when it was due, not by when this shard came to it.
+                let start = (change.at_ns, due_ns);
+                let load = Load::begin(shard, id, place, start, self.spec.seed);
                 self.loads[id.at()] = Some(load);
+                shard.control.reached(id, ScenarioPhase::Running);
                 if !has_schedule(&scenario.executor) {
                     shard.no_more_users(id);
                 }
                 let length_ns = Load::length_ns(&scenario.executor);
                 Some(Change {
                     at_ns: change.at_ns.saturating_add(length_ns),
+                    by_plan: true,
                     to: Phase::Draining,
                 })
             }
             Phase::Draining => {
                 shard.no_more_users(id);
+                shard.control.reached(id, ScenarioPhase::Ended);
                 if let Some(load) = &mut self.loads[id.at()] {
                     load.end();
                 }
@@ -320,6 +390,7 @@ impl Driver {
                 }
                 Some(Change {
                     at_ns: now_ns.saturating_add(nanos(scenario.graceful_stop)),
+                    by_plan: false,
                     to: Phase::Cancelled,
                 })
             }
@@ -370,6 +441,8 @@ impl Driver {
 fn has_schedule(executor: &Executor) -> bool {
     matches!(
         executor,
-        Executor::RampingVus { .. } | Executor::ArrivalRate { .. }
+        Executor::RampingVus { .. }
+            | Executor::ArrivalRate { .. }
+            | Executor::ExternallyControlled { .. }
     )
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use loadr_config::{OriginId, Request, RequestId};
 
+use super::caching::Caching;
 use super::client::Client;
 use super::hop::{Hop, Moved};
 use super::judge::{Judge, Verdict};
@@ -27,6 +28,10 @@ pub(super) struct Own<'u> {
     pub(super) vars: &'u RefCell<Vars>,
     pub(super) instances: &'u RefCell<Instances>,
     pub(super) jar: &'u RefCell<Jar>,
+    /// When the plan has it keep responses.
+    pub(super) caching: Option<&'u Caching>,
+    /// Which of the shard's tasks it is.
+    pub(super) task: TaskId,
 }
 
 /// A request on its way.
@@ -59,19 +64,21 @@ impl<'c> Call<'c> {
         }
     }
 
-    fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self) -> Wanted {
         let (request, http) = (self.request, &self.request.http);
         let note = |wanted: bool, note: u8| if wanted { note } else { 0 };
         Wanted {
             to_head_request: self.method() == "HEAD",
             headers: request.reads_headers,
-            notes: note(http.redirects > 0, note::REDIRECT)
+            notes: note(http.caches, note::ANY)
+                | note(http.redirects > 0, note::REDIRECT)
                 | note(http.keeps_cookies, note::COOKIE)
                 | note(
                     http.decodes && (request.reads_body || request.measures_body),
                     note::CODED,
                 ),
-            body: request.reads_body,
+            // Only a whole body can be kept.
+            body: request.reads_body || http.caches,
             coded_body: http.decodes && request.measures_body,
             body_bytes_max: BODY_BYTES_MAX,
         }
@@ -92,6 +99,8 @@ pub(super) enum Broken {
     Failed(ErrorKind, i32),
     /// TLS could not be made or broke; why.
     Tls(String),
+    /// The proxy made no way to the origin; why.
+    Proxy(String),
     /// Its redirect leads nowhere; why.
     Redirect(String),
     /// It could not be rendered.
@@ -114,10 +123,20 @@ impl Client {
         let (slot, used, mut begun_ns) = match self.reusable(origin) {
             Some((slot, used)) => (slot, used, start_ns),
             None => {
-                let slot = self.connect(origin).await;
+                shard.limit_connecting(task, start_ns);
+                let mut slot = self.connect(origin).await;
+                if let Ok(made) = slot
+                    && shard.tunnels(origin)
+                {
+                    slot = self.tunnel(origin, made, sample).await.map(|()| made);
+                }
                 let connected_ns = now_ns();
                 sample.connecting = connected_ns.saturating_sub(start_ns);
-                (slot?, 0, connected_ns)
+                let slot = slot?;
+                if !shard.is_tls(origin) {
+                    shard.unlimit(task);
+                }
+                (slot, 0, connected_ns)
             }
         };
         let mut tls = None;
@@ -134,6 +153,7 @@ impl Client {
                 sample.sent_bytes += sent as u64;
                 sample.received_bytes += received as u64;
                 tls = Some(session);
+                shard.unlimit(task);
             }
         }
         sample.sent_bytes += self.send(call, slot, &mut tls).await? as u64;
@@ -292,7 +312,7 @@ impl Client {
 
 impl Shard {
     #[inline]
-    fn answer(
+    pub(super) fn answer(
         &self,
         call: Call<'_>,
         response: &Response<'_>,

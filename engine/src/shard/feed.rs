@@ -166,6 +166,14 @@ impl Feed {
                 }
                 decimal(number.unsigned_abs(), out);
             }
+            Made::TraceParent => {
+                let mut rng = self.rng.borrow_mut();
+                out.extend_from_slice(b"00-");
+                hex(&mut rng, 32, out);
+                out.push(b'-');
+                hex(&mut rng, 16, out);
+                out.extend_from_slice(b"-01");
+            }
             Made::Hex(len) => hex(&mut self.rng.borrow_mut(), len, out),
             Made::Alnum(len) => {
                 const ALNUM: &[u8; 62] =
@@ -255,6 +263,15 @@ fn unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A time in milliseconds since 1970 as RFC 3339 has it, in UTC: `2026-11-26T07:00:01.000Z`.
+#[must_use]
+pub fn rfc3339_ms(ms: u64) -> String {
+    let mut out = Vec::new();
+    iso(ms, &mut out);
+    // Digits and punctuation.
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// RFC 3339, in UTC. The date is Howard Hinnant's `civil_from_days` (2013).

@@ -39,7 +39,7 @@ enum Again {
         counter: VarId,
     },
     ForEach {
-        items: std::vec::IntoIter<Vec<u8>>,
+        items: std::vec::IntoIter<Item>,
         round: u64,
         var: VarId,
         index: VarId,
@@ -176,7 +176,8 @@ impl Vu {
                 steps,
             } => {
                 let mut items = self.items(items).into_iter();
-                self.vars.borrow_mut().set(*var, &items.next()?);
+                let item = items.next()?;
+                self.vars.borrow_mut().set(*var, &item.bytes, item.is_json);
                 self.count(Some(*index), 0);
                 Frame::new(
                     steps,
@@ -255,7 +256,7 @@ impl Vu {
             } => {
                 let item = items.next()?;
                 *round += 1;
-                self.vars.borrow_mut().set(*var, &item);
+                self.vars.borrow_mut().set(*var, &item.bytes, item.is_json);
                 self.count(Some(*index), *round);
                 Some(Next::Step)
             }
@@ -300,9 +301,17 @@ impl Vu {
         }
     }
 
-    fn items(&self, items: &Items) -> Vec<Vec<u8>> {
+    fn items(&self, items: &Items) -> Vec<Item> {
         match items {
-            Items::List(items) => items.iter().filter_map(|item| self.value(item)).collect(),
+            Items::List(items) => items
+                .iter()
+                .filter_map(|(item, is_json)| {
+                    Some(Item {
+                        bytes: self.value(item)?,
+                        is_json: *is_json,
+                    })
+                })
+                .collect(),
             Items::Json(template) => {
                 let Some(value) = self.value(template) else {
                     return Vec::new();
@@ -311,8 +320,14 @@ impl Vu {
                     Ok(serde_json::Value::Array(items)) => items
                         .into_iter()
                         .map(|item| match item {
-                            serde_json::Value::String(text) => text.into_bytes(),
-                            other => other.to_string().into_bytes(),
+                            serde_json::Value::String(text) => Item {
+                                bytes: text.into_bytes(),
+                                is_json: false,
+                            },
+                            other => Item {
+                                bytes: other.to_string().into_bytes(),
+                                is_json: true,
+                            },
                         })
                         .collect(),
                     _ => {
@@ -327,6 +342,13 @@ impl Vu {
             }
         }
     }
+}
+
+/// What one round of a `foreach` is about.
+struct Item {
+    bytes: Vec<u8>,
+    /// Whether it is a JSON value other than text.
+    is_json: bool,
 }
 
 fn choose(

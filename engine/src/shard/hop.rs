@@ -1,6 +1,6 @@
 //! The bytes of a request: as the step renders them, as a redirect changes them, with cookies in them.
 
-use loadr_config::{OriginId, Request};
+use loadr_config::{Made, OriginId, Request};
 
 use super::client::Client;
 use super::exchange::{Broken, Call};
@@ -43,7 +43,12 @@ impl Shard {
         head.clear();
         body.clear();
         match (call.hop, &self.prepared[call.id.at()]) {
-            (Some(hop), _) => head.extend_from_slice(&hop.bytes),
+            (Some(hop), _) => {
+                head.extend_from_slice(&hop.bytes);
+                if call.request.http.traces {
+                    self.renew_trace(head);
+                }
+            }
             (None, Prepared::Static(bytes)) => head.extend_from_slice(bytes),
             (None, Prepared::Templated) => {
                 let vars = &*call.own.vars.borrow();
@@ -60,6 +65,21 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// A redirected request is another one of the same trace (W3C Trace Context, section 3.2.2.4).
+    #[cold]
+    fn renew_trace(&self, head: &mut [u8]) {
+        const FIELD: &[u8] = b"\r\ntraceparent: 00-";
+        const TRACE_LEN: usize = 32 + 1;
+        const PARENT_LEN: u32 = 16;
+        let mut parent = Vec::new();
+        self.feed.make(Made::Hex(PARENT_LEN), &mut parent);
+        let end = head_len(head);
+        let at = memchr::memmem::find(&head[..end], FIELD).map(|at| at + FIELD.len() + TRACE_LEN);
+        if let Some(old) = at.and_then(|at| head.get_mut(at..at + parent.len())) {
+            old.copy_from_slice(&parent);
+        }
     }
 
     /// Puts what the jar has for the request into its head; `line` is only lent.

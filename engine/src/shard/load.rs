@@ -3,14 +3,16 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
-use loadr_config::{Executor, ScenarioId};
+use loadr_config::{Arrival, Executor, RateStage, ScenarioId};
 
 use super::state::{NEVER, Shard};
 use super::tasks::signal;
 use super::turns::Work;
 use super::vu::Vu;
-use crate::schedule::{Arrivals, RateCurve, Seat, UserCurve, UserSteps, nanos, share};
+use crate::schedule::{Arrivals, PlanClock, RateCurve, Seat, UserCurve, UserSteps, nanos, share};
+use crate::steer::{Aim, Order};
 
 /// An iteration that begins later than this after it was due is counted as late.
 pub(crate) const LATE_NS: u64 = 10_000_000;
@@ -20,23 +22,31 @@ pub(super) struct Load {
     id: ScenarioId,
     /// Which shard of how many.
     place: (u32, u32),
-    /// When the scenario began, by the plan.
+    /// When the scenario began, by the plan's clock.
     start_ns: u64,
     kind: Kind,
+    /// What whoever steers the run has asked for and does not hold yet, in order of time; how many there were.
+    orders: VecDeque<Order>,
+    orders_seen: usize,
 }
 
 enum Kind {
     /// Nothing changes until the end.
     Fixed,
-    Ramp {
-        steps: UserSteps,
-        graceful_ns: u64,
-        /// Users `from..to` that went away and are cancelled then, in order of time.
-        leaving: VecDeque<Leaving>,
-        /// By user: since when it has been away; [`NEVER`] while it is wanted.
-        away_ns: Vec<u64>,
-    },
+    Ramp(UserSteps, Leavers),
     Arrivals(Arrivals),
+    /// A number of users, or a rate; the other one is none.
+    Steered(Arrivals, Leavers),
+}
+
+/// Users that went away and are cancelled some time later. By the machine's clock: a pause ends no iteration and
+/// prolongs none.
+struct Leavers {
+    graceful_ns: u64,
+    /// Users `from..to`, in order of time.
+    leaving: VecDeque<Leaving>,
+    /// By user: since when it has been away; [`NEVER`] while it is wanted.
+    away_ns: Vec<u64>,
 }
 
 #[derive(Clone, Copy)]
@@ -46,26 +56,81 @@ struct Leaving {
     to: u32,
 }
 
+impl Leavers {
+    fn new(graceful: Duration) -> Self {
+        Self {
+            graceful_ns: nanos(graceful),
+            leaving: VecDeque::new(),
+            away_ns: Vec::new(),
+        }
+    }
+
+    /// There are `part` users from now on instead of `before`.
+    fn change(&mut self, before: u32, part: u32, at_ns: u64) {
+        let away_ns = &mut self.away_ns;
+        away_ns.resize(away_ns.len().max(part as usize), NEVER);
+        if part < before {
+            away_ns[part as usize..before as usize].fill(at_ns);
+            self.leaving.push_back(Leaving {
+                since_ns: at_ns,
+                from: part,
+                to: before,
+            });
+        } else {
+            away_ns[before as usize..part as usize].fill(NEVER);
+        }
+    }
+
+    /// The user is wanted again.
+    fn keep(&mut self, user: u32) {
+        if let Some(away_ns) = self.away_ns.get_mut(user as usize) {
+            *away_ns = NEVER;
+        }
+    }
+
+    fn next_ns(&self) -> u64 {
+        self.leaving
+            .front()
+            .map_or(NEVER, |l| l.since_ns.saturating_add(self.graceful_ns))
+    }
+
+    /// Calls `cancel` with each user that went away long enough ago and did not come back.
+    fn each_due(&mut self, now_ns: u64, mut cancel: impl FnMut(u32)) {
+        while self.next_ns() <= now_ns {
+            let Some(one) = self.leaving.pop_front() else {
+                return;
+            };
+            (one.from..one.to)
+                .filter(|user| self.away_ns[*user as usize] == one.since_ns)
+                .for_each(&mut cancel);
+        }
+    }
+}
+
 impl Load {
-    /// The scenario begins: its first users are made. `start_ns` is by the plan's clock, not by when this shard came to
-    /// it.
+    /// The scenario begins: its first users are made. It was due at `start_ns` by the plan's clock and at `at_ns` by the
+    /// machine's, whenever this shard came to it.
     pub(super) fn begin(
         shard: &Rc<Shard>,
         id: ScenarioId,
         place: (u32, u32),
-        start_ns: u64,
+        (start_ns, at_ns): (u64, u64),
         seed: u64,
     ) -> Self {
         let (index, count) = place;
         let state = &shard.scenarios[id.at()];
-        state.start_ns.set(start_ns);
+        let scenario = &shard.program.scenarios[id.at()];
+        state.start_ns.set(at_ns);
         let mut load = Self {
             id,
             place,
             start_ns,
             kind: Kind::Fixed,
+            orders: VecDeque::new(),
+            orders_seen: 0,
         };
-        match &shard.program.scenarios[id.at()].executor {
+        let seed = seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        match &scenario.executor {
             Executor::ConstantVus { vus, .. } => {
                 load.make_all(shard, share(*vus, index, count), Work::Loop);
             }
@@ -81,13 +146,8 @@ impl Load {
                 graceful_ramp_down,
             } => {
                 let (part, steps) = UserSteps::new(UserCurve::new(*start_vus, stages), place);
-                load.kind = Kind::Ramp {
-                    steps,
-                    graceful_ns: nanos(*graceful_ramp_down),
-                    leaving: VecDeque::new(),
-                    away_ns: Vec::new(),
-                };
-                load.set_users(shard, part, start_ns);
+                load.kind = Kind::Ramp(steps, Leavers::new(*graceful_ramp_down));
+                load.set_users(shard, part, at_ns);
             }
             Executor::ArrivalRate {
                 start_rate,
@@ -107,12 +167,24 @@ impl Load {
                 let count = count.min(*max_vus);
                 if index < count {
                     let curve = RateCurve::new(*start_rate, stages);
-                    let seed = seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                     let arrivals = Arrivals::new(curve, *arrival, seed, (index, count));
                     load.kind = Kind::Arrivals(arrivals);
                 }
             }
+            Executor::ExternallyControlled { max_vus, duration } => {
+                let count = count.min(*max_vus);
+                if index < count {
+                    let none = RateStage {
+                        duration: duration.unwrap_or(Duration::MAX),
+                        target: 0.0,
+                    };
+                    let curve = RateCurve::new(0.0, &[none]);
+                    let arrivals = Arrivals::new(curve, Arrival::Uniform, seed, (index, count));
+                    load.kind = Kind::Steered(arrivals, Leavers::new(scenario.graceful_stop));
+                }
+            }
         }
+        load.listen(shard);
         load
     }
 
@@ -124,70 +196,135 @@ impl Load {
             | Executor::SharedIterations { max_duration, .. } => nanos(*max_duration),
             Executor::RampingVus { stages, .. } => UserCurve::new(0, stages).end_ns(),
             Executor::ArrivalRate { stages, .. } => RateCurve::new(0.0, stages).end_ns(),
+            Executor::ExternallyControlled { duration, .. } => duration.map_or(NEVER, nanos),
         }
     }
 
-    /// When there is something to do next.
-    pub(super) fn next_ns(&self) -> u64 {
-        let at_ns = match &self.kind {
-            Kind::Fixed => None,
-            Kind::Ramp {
-                steps,
-                graceful_ns,
-                leaving,
-                ..
-            } => {
-                let cancel_ns = leaving
-                    .front()
-                    .map(|l| l.since_ns.saturating_add(*graceful_ns));
-                let step_ns = steps
-                    .next()
-                    .map(|(at_ns, _)| self.start_ns.saturating_add(at_ns));
-                cancel_ns.into_iter().chain(step_ns).min()
-            }
-            Kind::Arrivals(arrivals) => arrivals
-                .due_ns()
-                .map(|due_ns| self.start_ns.saturating_add(due_ns)),
-        };
-        at_ns.unwrap_or(NEVER)
+    /// Whoever steers the run may have given orders.
+    pub(super) fn listen(&mut self, shard: &Rc<Shard>) {
+        let orders = shard.control.orders(self.id, self.orders_seen);
+        self.orders_seen += orders.len();
+        self.orders.extend(orders);
     }
 
-    /// Does all that is due at `until_ns`; the clock shows `now_ns`, which may be later.
-    pub(super) fn work_off(&mut self, shard: &Rc<Shard>, until_ns: u64, now_ns: u64) {
+    /// When something is due so long after the scenario's start.
+    fn due_ns(&self, clock: &PlanClock, after_ns: u64) -> u64 {
+        clock.due_ns(self.start_ns.saturating_add(after_ns))
+    }
+
+    /// How long after the scenario's start the order holds.
+    fn order_after_ns(&self, order: &Order) -> u64 {
+        order.from_ns.saturating_sub(self.start_ns)
+    }
+
+    fn next_order_ns(&self, clock: &PlanClock) -> u64 {
+        self.orders.front().map_or(NEVER, |order| {
+            self.due_ns(clock, self.order_after_ns(order))
+        })
+    }
+
+    fn next_step_ns(&self, clock: &PlanClock) -> u64 {
+        let after_ns = match &self.kind {
+            Kind::Fixed => None,
+            Kind::Ramp(steps, _) => steps.next().map(|(after_ns, _)| after_ns),
+            Kind::Arrivals(arrivals) | Kind::Steered(arrivals, _) => arrivals.due_ns(),
+        };
+        after_ns.map_or(NEVER, |after_ns| self.due_ns(clock, after_ns))
+    }
+
+    /// When there is something to do next, by the machine's clock.
+    pub(super) fn next_ns(&self, clock: &PlanClock) -> u64 {
+        let cancel_ns = match &self.kind {
+            Kind::Ramp(_, leavers) | Kind::Steered(_, leavers) => leavers.next_ns(),
+            Kind::Fixed | Kind::Arrivals(_) => NEVER,
+        };
+        self.next_order_ns(clock)
+            .min(self.next_step_ns(clock))
+            .min(cancel_ns)
+    }
+
+    /// Does all that is due at `until_ns`; the machine's clock shows `now_ns`, which may be later.
+    pub(super) fn work_off(
+        &mut self,
+        shard: &Rc<Shard>,
+        clock: &PlanClock,
+        until_ns: u64,
+        now_ns: u64,
+    ) {
         loop {
+            let (order_ns, step_ns) = (self.next_order_ns(clock), self.next_step_ns(clock));
+            if order_ns.min(step_ns) > until_ns {
+                return self.cancel_leaving(shard, now_ns);
+            }
+            // `until_ns` is a moment, so neither is `NEVER` where it is the earlier one.
+            if order_ns <= step_ns {
+                if let Some(order) = self.orders.pop_front() {
+                    self.obey(shard, &order, order_ns);
+                }
+                continue;
+            }
             match &mut self.kind {
                 Kind::Fixed => return,
                 Kind::Arrivals(arrivals) => {
-                    let due_ns = arrivals
-                        .due_ns()
-                        .map(|due_ns| self.start_ns.saturating_add(due_ns));
-                    let Some(due_ns) = due_ns.filter(|due_ns| *due_ns <= until_ns) else {
-                        return;
-                    };
                     arrivals.advance();
-                    self.arrive(shard, due_ns, now_ns);
+                    self.arrive(shard, Work::Called, step_ns, now_ns);
                 }
-                Kind::Ramp { steps, .. } => {
-                    let start_ns = self.start_ns;
-                    let step = steps
-                        .next()
-                        .map(|(at_ns, n)| (start_ns.saturating_add(at_ns), n));
-                    let Some((at_ns, part)) = step.filter(|(at_ns, _)| *at_ns <= until_ns) else {
-                        return self.cancel_leaving(shard, now_ns);
-                    };
+                Kind::Steered(arrivals, _) => {
+                    arrivals.advance();
+                    self.arrive(shard, Work::Steered, step_ns, now_ns);
+                }
+                Kind::Ramp(steps, _) => {
+                    let part = steps.next().map(|(_, part)| part);
                     steps.advance();
-                    self.set_users(shard, part, at_ns);
+                    if let Some(part) = part {
+                        self.set_users(shard, part, step_ns);
+                    }
                 }
             }
+        }
+    }
+
+    /// An order holds from now on.
+    fn obey(&mut self, shard: &Rc<Shard>, order: &Order, at_ns: u64) {
+        let after_ns = self.order_after_ns(order);
+        let (rate, vus) = match order.aim {
+            Aim::Rate(rate) => (rate, 0),
+            Aim::Vus(vus) => (0.0, vus),
+        };
+        match &mut self.kind {
+            Kind::Arrivals(arrivals) => arrivals.set_from(after_ns, rate),
+            Kind::Steered(arrivals, _) => {
+                arrivals.set_from(after_ns, rate);
+                let (index, count) = self.place;
+                self.set_users(shard, share(vus, index, count), at_ns);
+            }
+            Kind::Fixed | Kind::Ramp(..) => {}
+        }
+    }
+
+    /// The run goes on after a pause: whoever waited for that looks again.
+    pub(super) fn wake(&self, shard: &Rc<Shard>) {
+        let state = &shard.scenarios[self.id.at()];
+        let made = state.tasks.borrow().len() as u32;
+        let users = match &self.kind {
+            Kind::Fixed => made,
+            Kind::Ramp(..) | Kind::Steered(..) => made.min(state.wanted.get()),
+            // They wait to be called.
+            Kind::Arrivals(_) => 0,
+        };
+        for user in 0..users {
+            state.wake_waiting(&mut shard.tasks.borrow_mut(), user);
         }
     }
 
     /// Nothing new comes any more; who is on the way out still gets its time.
     pub(super) fn end(&mut self) {
+        self.orders.clear();
         match &mut self.kind {
             Kind::Fixed => {}
             Kind::Arrivals(_) => self.kind = Kind::Fixed,
-            Kind::Ramp { steps, .. } => {
+            Kind::Steered(arrivals, _) => arrivals.end(),
+            Kind::Ramp(steps, _) => {
                 while steps.next().is_some() {
                     steps.advance();
                 }
@@ -196,7 +333,7 @@ impl Load {
     }
 
     /// An iteration is due: whoever is free runs it, or nobody ever does.
-    fn arrive(&self, shard: &Rc<Shard>, due_ns: u64, now_ns: u64) {
+    fn arrive(&mut self, shard: &Rc<Shard>, work: Work, due_ns: u64, now_ns: u64) {
         let state = &shard.scenarios[self.id.at()];
         let seat = state.pool.borrow_mut().take();
         let late_ns = now_ns.saturating_sub(due_ns);
@@ -204,6 +341,7 @@ impl Load {
             let mut record = shard.record.borrow_mut();
             record.lag.record(late_ns);
             let record = &mut record.scenarios[self.id.at()];
+            record.due += 1;
             match seat {
                 Seat::Nobody => record.dropped += 1,
                 Seat::Idle(_) | Seat::New(_) => {
@@ -215,12 +353,15 @@ impl Load {
         match seat {
             Seat::Nobody => {}
             Seat::Idle(user) => {
+                if let Kind::Steered(_, leavers) = &mut self.kind {
+                    leavers.keep(user);
+                }
                 state.calls.borrow_mut()[user as usize] = due_ns;
                 let task = state.tasks.borrow()[user as usize];
                 shard.tasks.borrow_mut().signal(task, signal::SLEPT);
             }
             Seat::New(user) => {
-                self.make(shard, user, Work::Called, due_ns);
+                self.make(shard, user, work, due_ns);
             }
         }
     }
@@ -230,55 +371,41 @@ impl Load {
         let state = &shard.scenarios[self.id.at()];
         let before = state.wanted.replace(part);
         let made = state.tasks.borrow().len() as u32;
-        for user in made..part {
-            self.make(shard, user, Work::Scheduled, NEVER);
+        let is_steered = matches!(self.kind, Kind::Steered(..));
+        if is_steered {
+            state.pool.borrow_mut().lose_below(part);
         }
-        let Kind::Ramp {
-            leaving, away_ns, ..
-        } = &mut self.kind
-        else {
-            return;
-        };
-        away_ns.resize(away_ns.len().max(part as usize), NEVER);
-        if part < before {
-            away_ns[part as usize..before as usize].fill(at_ns);
-            leaving.push_back(Leaving {
-                since_ns: at_ns,
-                from: part,
-                to: before,
-            });
+        let work = if is_steered {
+            Work::Steered
         } else {
-            away_ns[before as usize..part as usize].fill(NEVER);
-            for user in before..part.min(made) {
-                state.wake_waiting(&mut shard.tasks.borrow_mut(), user);
+            Work::Scheduled
+        };
+        for user in made..part {
+            if is_steered {
+                // As many as are allowed, and numbered as here.
+                state.pool.borrow_mut().make();
             }
+            self.make(shard, user, work, NEVER);
+        }
+        if let Kind::Ramp(_, leavers) | Kind::Steered(_, leavers) = &mut self.kind {
+            leavers.change(before, part, at_ns);
+        }
+        // Whoever waits between two iterations looks again whether it is wanted.
+        for user in before.min(part)..before.max(part).min(made) {
+            state.wake_waiting(&mut shard.tasks.borrow_mut(), user);
         }
     }
 
     /// Cancels the iterations of users that went away long enough ago and did not come back.
     fn cancel_leaving(&mut self, shard: &Rc<Shard>, now_ns: u64) {
         let state = &shard.scenarios[self.id.at()];
-        let Kind::Ramp {
-            graceful_ns,
-            leaving,
-            away_ns,
-            ..
-        } = &mut self.kind
-        else {
-            return;
-        };
-        while let Some(one) = leaving
-            .front()
-            .copied()
-            .filter(|l| l.since_ns.saturating_add(*graceful_ns) <= now_ns)
-        {
-            leaving.pop_front();
-            for user in one.from..one.to {
-                if away_ns[user as usize] == one.since_ns && !state.is_waiting(user) {
+        if let Kind::Ramp(_, leavers) | Kind::Steered(_, leavers) = &mut self.kind {
+            leavers.each_due(now_ns, |user| {
+                if !state.is_waiting(user) {
                     let task = state.tasks.borrow()[user as usize];
                     shard.tasks.borrow_mut().signal(task, signal::CANCEL);
                 }
-            }
+            });
         }
     }
 

@@ -2,7 +2,9 @@
 
 mod attend;
 mod bodies;
+mod caching;
 mod client;
+mod dial;
 mod driver;
 mod exchange;
 mod feed;
@@ -11,6 +13,7 @@ mod foreign;
 mod hop;
 mod judge;
 mod load;
+mod proxy;
 mod request;
 mod rng;
 mod state;
@@ -25,5 +28,6 @@ mod vu;
 
 pub(crate) use driver::{ShardSpec, run};
 pub(crate) use feed::Shared;
+pub use feed::rfc3339_ms;
 pub(crate) use rng::Rng;
 pub use trial::Trial;

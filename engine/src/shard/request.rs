@@ -43,19 +43,38 @@ impl Vu {
             vars: &self.vars,
             instances: &self.instances,
             jar: &self.jar,
+            caching: self.caching.as_deref(),
+            task: self.client.task,
         };
         let mut retried = false;
         let mut hop: Option<Box<Hop>> = None;
+        let mut is_hit;
         let outcome = loop {
             let call = Call::new(&shard, id, hop.as_deref(), own);
-            match self.client.exchange(call, start_ns, &mut sample).await {
+            let kept = match own.caching {
+                Some(caching) => shard.look_in_cache(call, caching).transpose(),
+                None => None,
+            };
+            is_hit = kept.is_some();
+            let answer = match kept {
+                Some(answer) => answer,
+                None => self.client.exchange(call, start_ns, &mut sample).await,
+            };
+            match answer {
                 // Once, and only for what may be sent twice (RFC 9110 section 9.2.2).
-                Err(Broken::Stale) if !retried && is_idempotent(call.method()) => retried = true,
+                Err(Broken::Stale) if !retried && is_idempotent(call.method()) => {
+                    retried = true;
+                    shard.record.borrow_mut().scenarios[self.scenario.at()].stale_retries += 1;
+                }
                 Ok(Answer::Redirect(moved)) => match self.client.follow(call, *moved).await {
                     Ok(next) => {
-                        // Every hop is a request that was sent and answered, and is counted as one.
-                        shard.record.borrow_mut().request(id, &sample);
-                        sample = Sample::default();
+                        if is_hit {
+                            self.hit();
+                        } else {
+                            // Every hop is a request that was sent and answered, and is counted as one.
+                            shard.record.borrow_mut().request(id, &sample);
+                            sample = Sample::default();
+                        }
                         (start_ns, retried) = (now_ns(), false);
                         hop = Some(next);
                     }
@@ -67,12 +86,25 @@ impl Vu {
         };
         let origin = hop.map_or(request.origin, |hop| hop.origin);
         shard.tasks.borrow_mut().clear_deadline(self.client.task);
+        if is_hit && let Ok(verdict) = &outcome {
+            // Nothing was sent, so there is no request to count; what is late is the one that will be.
+            self.hit();
+            self.late_ns = sample.late;
+            self.backoff_ns = BACKOFF_NS_FIRST;
+            self.failed += u64::from(verdict.failed.is_some());
+            // A flow that does nothing else must not keep the shard from its other users.
+            return match self.sleep(now_ns()).await {
+                Next::Step => self.follow(id, verdict),
+                leave => leave,
+            };
+        }
         let verdict = match outcome {
             Ok(verdict) => {
                 self.backoff_ns = BACKOFF_NS_FIRST;
                 verdict
             }
             Err(broken) => {
+                let is_proxy = matches!(broken, Broken::Proxy(_));
                 let (kind, errno) = match broken {
                     Broken::Cancelled => {
                         self.client.disconnect(origin);
@@ -95,15 +127,20 @@ impl Vu {
                         record.request(id, &sample);
                         return Next::Step;
                     }
-                    Broken::Tls(why) => {
+                    Broken::Tls(why) | Broken::Proxy(why) => {
+                        let kind = if is_proxy {
+                            ErrorKind::Proxy
+                        } else {
+                            ErrorKind::Tls
+                        };
                         self.client.disconnect(origin);
                         let text =
                             || format!("{} ({}): {why}", request.name, shard.address(origin));
-                        sample.error = Some(ErrorKind::Tls);
+                        sample.error = Some(kind);
                         self.failed += 1;
                         {
                             let mut record = shard.record.borrow_mut();
-                            record.error(ErrorKind::Tls, text);
+                            record.error(kind, text);
                             record.request(id, &sample);
                         }
                         return self.back_off().await;
@@ -116,8 +153,12 @@ impl Vu {
                 sample.error = Some(kind);
                 self.failed += 1;
                 shard.record.borrow_mut().request(id, &sample);
-                // A request that was sent has waited for the target; a connection that fails at once would spin.
-                return if sample.was_sent {
+                // A request that was sent has waited for the target; a connection that fails at once would spin, and so
+                // would one that is taken and then dropped without a byte.
+                let is_dropped = sample.connecting > 0
+                    && !self.client.reader.has_started()
+                    && matches!(kind, ErrorKind::Reset | ErrorKind::Closed);
+                return if sample.was_sent && !is_dropped {
                     Next::Step
                 } else {
                     self.back_off().await
@@ -128,6 +169,13 @@ impl Vu {
         self.failed += u64::from(sample.is_failure());
         shard.record.borrow_mut().request(id, &sample);
         self.follow(id, &verdict)
+    }
+
+    /// A kept response answered a request.
+    #[cold]
+    fn hit(&self) {
+        let mut record = self.shard.record.borrow_mut();
+        record.scenarios[self.scenario.at()].cache_hits += 1;
     }
 
     /// What a failed assert, or the check of a chain, asks for.

@@ -1,20 +1,23 @@
 //! What a shard's tasks share, on one thread: the ring, the timers, the record, the tools.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
 use loadr_ring::{Event, Ring, Slot};
 use rustls::ClientConfig;
 
+use super::dial::Sources;
 use super::driver::ShardSpec;
 use super::feed::Feed;
 use super::foreign::Foreign;
+use super::proxy::Proxied;
 use super::tasks::{TaskId, Tasks, signal};
 use super::together::Waiter;
 use super::tools::Tools;
+use crate::addresses::{Addresses, Resolve};
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
 use crate::http::{Decoder, RenderError};
@@ -34,7 +37,18 @@ pub(crate) enum Prepared {
 }
 
 impl Prepared {
-    pub(crate) fn new(request: &Request) -> Self {
+    /// Of a request of the program.
+    pub(crate) fn of(program: &Program, request: &Request) -> Self {
+        let is_plain = program.proxy.is_none() || program.origins[request.origin.at()].tls;
+        // What is added for a proxy is added to a copy, and what a cache adds differs.
+        if is_plain && !request.http.caches {
+            Self::new(request)
+        } else {
+            Self::Templated
+        }
+    }
+
+    fn new(request: &Request) -> Self {
         let mut bytes = Vec::new();
         for template in [Some(&request.head), request.body.as_ref()]
             .into_iter()
@@ -185,17 +199,26 @@ impl ScenarioState {
 
 /// Whose a slot is, and the error that ended it.
 #[derive(Clone, Copy)]
-struct Owner {
-    task: TaskId,
-    errno: i32,
+pub(super) struct Owner {
+    pub(super) task: TaskId,
+    pub(super) errno: i32,
 }
 
 pub(crate) struct Shard {
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) control: Control,
+    /// Whether the run is paused, as far as this shard knows.
+    pub(crate) paused: Cell<bool>,
     /// By [`OriginId`].
-    pub(crate) addresses: Arc<[SocketAddr]>,
+    pub(super) addresses: RefCell<Addresses>,
+    /// Those that were looked up in the run.
+    pub(super) fresh_addresses: Receiver<Addresses>,
+    pub(super) resolver: Arc<dyn Resolve>,
+    pub(super) sources: Sources,
+    pub(super) proxied: Proxied,
+    /// Whether virtual users keep responses.
+    pub(super) caches: bool,
     /// By [`RequestId`].
     pub(crate) prepared: Vec<Prepared>,
     pub(crate) ring: RefCell<Ring>,
@@ -216,20 +239,29 @@ pub(crate) struct Shard {
     /// Origins met in the run.
     pub(super) foreign: RefCell<Foreign>,
     /// By slot.
-    owners: RefCell<Vec<Owner>>,
+    pub(super) owners: RefCell<Vec<Owner>>,
 }
 
 impl Shard {
     /// `scenarios`: by [`ScenarioId`].
     pub(crate) fn new(
-        spec: &ShardSpec,
+        spec: &mut ShardSpec,
         (ring, sockets): (Ring, u32),
         (tools, feed): (Tools, Feed),
         scenarios: Vec<ScenarioState>,
     ) -> Self {
         let program = Arc::clone(&spec.program);
         Self {
-            prepared: program.requests.iter().map(Prepared::new).collect(),
+            prepared: program
+                .requests
+                .iter()
+                .map(|request| Prepared::of(&program, request))
+                .collect(),
+            fresh_addresses: std::mem::replace(&mut spec.fresh_addresses, channel().1),
+            resolver: Arc::clone(&spec.resolver),
+            sources: Sources::new(&program.engine.source_ips, (spec.index, spec.count)),
+            proxied: Proxied::new(&program),
+            caches: program.requests.iter().any(|request| request.http.caches),
             record: RefCell::new(Box::new(Record::new(&program))),
             scenarios,
             tasks: RefCell::new(Tasks::new()),
@@ -252,20 +284,9 @@ impl Shard {
             program,
             plugins: Arc::clone(&spec.plugins),
             control: spec.control.clone(),
-            addresses: Arc::clone(&spec.addresses),
+            paused: Cell::new(false),
+            addresses: RefCell::new(Arc::clone(&spec.addresses)),
         }
-    }
-
-    /// Begins a connection that signals `task`; on failure the system's error number.
-    pub(crate) fn connect(&self, origin: OriginId, task: TaskId) -> Result<Slot, i32> {
-        let address = self.address(origin);
-        let slot = self
-            .ring
-            .borrow_mut()
-            .connect(address, None)
-            .map_err(|error| error.raw_os_error().unwrap_or(0))?;
-        self.owners.borrow_mut()[slot.at()] = Owner { task, errno: 0 };
-        Ok(slot)
     }
 
     pub(crate) fn release(&self, slot: Slot) {
@@ -304,6 +325,12 @@ impl Shard {
             && !self.control.is_aborted(scenario)
     }
 
+    /// Whether the run is paused: no iteration starts.
+    #[inline]
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.get()
+    }
+
     /// A virtual user is done.
     pub(crate) fn left(&self, scenario: ScenarioId) {
         let state = &self.scenarios[scenario.at()];
@@ -325,7 +352,19 @@ impl Shard {
         self.record.borrow_mut().error(kind, || {
             let why = match kind {
                 ErrorKind::Timeout => format!("no whole response within {:?}", request.timeout),
-                ErrorKind::ConnectTimeout => format!("no connection within {:?}", request.timeout),
+                ErrorKind::ConnectTimeout => {
+                    let limit = self.program.connect_timeout.unwrap_or(request.timeout);
+                    format!("no connection within {:?}", limit.min(request.timeout))
+                }
+                ErrorKind::FdExhausted => format!(
+                    "{}: raise the limit with `ulimit -n` (the system's is `sysctl fs.file-max`)",
+                    std::io::Error::from_raw_os_error(errno)
+                ),
+                ErrorKind::PortExhausted => {
+                    "no local port is left: keep connections open, dial from more addresses with \
+                    `engine.source_ips`, or `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`"
+                        .into()
+                }
                 ErrorKind::Closed => {
                     "the target closed the connection before the response was whole".into()
                 }

@@ -36,6 +36,8 @@ struct Entry {
     /// request; the entry stays and is looked at again when it comes up, so that a request costs no heap operation.
     deadline_ns: u64,
     deadline_entry_ns: u64,
+    /// The request's own, while that of its connection is in its place.
+    whole_ns: u64,
     wake_ns: u64,
 }
 
@@ -65,6 +67,7 @@ impl Tasks {
             signals: 0,
             deadline_ns: NEVER,
             deadline_entry_ns: NEVER,
+            whole_ns: NEVER,
             wake_ns: NEVER,
         });
         TaskId(self.entries.len() as u32 - 1)
@@ -115,6 +118,33 @@ impl Tasks {
             entry.deadline_entry_ns = at_ns;
             self.heap.push(Reverse((at_ns, task.0, Timer::Deadline)));
         }
+    }
+
+    /// `TIMEOUT` is signalled at `at_ns` if that is before the deadline, until [`Tasks::unlimit`].
+    pub(crate) fn limit(&mut self, task: TaskId, at_ns: u64) {
+        let entry = &mut self.entries[task.0 as usize];
+        if at_ns < entry.deadline_ns {
+            entry.whole_ns = entry.deadline_ns;
+            self.set_deadline(task, at_ns);
+        } else {
+            entry.whole_ns = NEVER;
+        }
+    }
+
+    /// The deadline is again what it was before [`Tasks::limit`].
+    pub(crate) fn unlimit(&mut self, task: TaskId) {
+        let entry = &mut self.entries[task.0 as usize];
+        let whole_ns = std::mem::replace(&mut entry.whole_ns, NEVER);
+        if whole_ns != NEVER {
+            entry.signals &= !signal::TIMEOUT;
+            self.set_deadline(task, whole_ns);
+        }
+    }
+
+    /// Whether the request's time is up, though nobody may have been told.
+    pub(crate) fn is_past_deadline(&self, task: TaskId, now_ns: u64) -> bool {
+        let entry = &self.entries[task.0 as usize];
+        entry.deadline_ns < now_ns || entry.signals & signal::TIMEOUT != 0
     }
 
     #[inline]
@@ -224,6 +254,33 @@ mod tests {
         tasks.fire(1000, |_| ());
         assert_eq!(take(&mut tasks, task), 0);
         assert_eq!(tasks.next_ns(), NEVER);
+    }
+
+    #[test]
+    fn a_limit_holds_until_it_is_lifted_and_leaves_the_deadline() {
+        let mut tasks = Tasks::new();
+        let task = tasks.add();
+        tasks.set_deadline(task, 100);
+        tasks.limit(task, 20);
+        tasks.fire(20, |_| ());
+        assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
+        tasks.clear_deadline(task);
+
+        tasks.set_deadline(task, 200);
+        tasks.limit(task, 120);
+        tasks.unlimit(task);
+        tasks.fire(199, |_| ());
+        assert_eq!(take(&mut tasks, task), 0);
+        tasks.fire(200, |_| ());
+        assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
+        tasks.clear_deadline(task);
+
+        // One past the deadline limits nothing.
+        tasks.set_deadline(task, 300);
+        tasks.limit(task, 400);
+        tasks.unlimit(task);
+        tasks.fire(300, |_| ());
+        assert_eq!(take(&mut tasks, task), signal::TIMEOUT);
     }
 
     #[test]

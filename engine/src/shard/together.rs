@@ -111,6 +111,7 @@ impl Vu {
             vars: Rc::clone(&self.vars),
             instances: Rc::clone(&self.instances),
             jar: Rc::clone(&self.jar),
+            caching: self.caching.as_ref().map(|c| Box::new(c.beside())),
             failed: 0,
             turns: self.turns.clone(),
             client: Client::new(Rc::clone(&self.shard), task),

@@ -20,6 +20,8 @@ pub(super) enum Work {
     Scheduled,
     /// One for each call of the driver.
     Called,
+    /// Either: while the user's number is below what is asked for, and one for each call.
+    Steered,
 }
 
 impl Vu {
@@ -35,7 +37,7 @@ impl Vu {
                 Next::Step | Next::Iteration => {}
                 Next::Leave => {
                     shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
-                    if work == Work::Scheduled && self.may_come_back() {
+                    if matches!(work, Work::Scheduled | Work::Steered) && self.may_come_back() {
                         began_ns = now_ns();
                         continue;
                     }
@@ -59,17 +61,30 @@ impl Vu {
     /// Waits until the user may begin an iteration: when that is, `now_ns` or later. `None`: never again.
     #[inline]
     async fn turn(&mut self, user: u32, work: Work, now_ns: u64) -> Option<u64> {
-        match work {
-            Work::Loop if !self.is_paced => self.is_on().then_some(now_ns),
-            Work::Times(n) if !self.is_paced => {
-                (self.vars.borrow().iteration < n && self.is_on()).then_some(now_ns)
-            }
-            _ => self.wait_turn(user, work, now_ns).await,
+        let is_simple = match work {
+            Work::Loop => true,
+            Work::Times(n) => self.vars.borrow().iteration < n,
+            Work::Shared | Work::Scheduled | Work::Called | Work::Steered => false,
+        };
+        if is_simple && !self.is_paced && self.is_on() && !self.shard.is_paused() {
+            return Some(now_ns);
         }
+        self.wait_turn(user, work, now_ns).await
     }
 
     fn is_on(&self) -> bool {
         self.shard.takes_iterations(self.scenario)
+    }
+
+    /// Whether the user is one of those that iterate on their own.
+    fn is_wanted(&self, user: u32, work: Work) -> bool {
+        match work {
+            Work::Loop | Work::Shared | Work::Times(_) => true,
+            Work::Scheduled | Work::Steered => {
+                user < self.shard.scenarios[self.scenario.at()].wanted.get()
+            }
+            Work::Called => false,
+        }
     }
 
     async fn wait_turn(&mut self, user: u32, work: Work, began_ns: u64) -> Option<u64> {
@@ -77,8 +92,8 @@ impl Vu {
         let state = &shard.scenarios[self.scenario.at()];
         let mut at_ns = began_ns;
         loop {
-            if work == Work::Called {
-                // Before the look at the scenario: what was due before its end is run.
+            if matches!(work, Work::Called | Work::Steered) {
+                // Before the look at the scenario: what was due before its end, or before a pause, is run.
                 let due_ns = state.calls.borrow_mut()[user as usize];
                 if due_ns != NEVER {
                     state.calls.borrow_mut()[user as usize] = NEVER;
@@ -86,21 +101,21 @@ impl Vu {
                     self.late_ns = at_ns.saturating_sub(due_ns);
                     return Some(at_ns);
                 }
+                self.late_ns = 0;
             }
             if !self.is_on() {
                 return None;
             }
-            let is_due = match work {
-                Work::Loop | Work::Shared => true,
-                Work::Times(n) if self.vars.borrow().iteration < n => true,
-                Work::Times(_) => return None,
-                Work::Scheduled => user < state.wanted.get(),
-                Work::Called => {
-                    state.pool.borrow_mut().rest(user);
-                    false
-                }
-            };
-            if !is_due {
+            if let Work::Times(n) = work
+                && self.vars.borrow().iteration >= n
+            {
+                return None;
+            }
+            let is_wanted = self.is_wanted(user, work);
+            if !is_wanted && matches!(work, Work::Called | Work::Steered) {
+                state.pool.borrow_mut().rest(user);
+            }
+            if !is_wanted || shard.is_paused() {
                 if !self.rest(user, NEVER).await {
                     return None;
                 }
@@ -109,14 +124,16 @@ impl Vu {
             }
             if self.is_paced {
                 let slot_ns = state.pacing_slot(at_ns);
-                if slot_ns > at_ns {
+                let may_begin =
+                    |vu: &Self| vu.is_on() && vu.is_wanted(user, work) && !shard.is_paused();
+                // It may be woken early, to look whether it is still wanted.
+                while slot_ns > at_ns && may_begin(self) {
                     if !self.rest(user, slot_ns).await {
                         return None;
                     }
                     at_ns = now_ns();
                 }
-                let is_wanted = work != Work::Scheduled || user < state.wanted.get();
-                if !self.is_on() || !is_wanted {
+                if !may_begin(self) {
                     continue;
                 }
             }

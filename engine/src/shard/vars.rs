@@ -12,6 +12,8 @@ use crate::http::{Values, decimal};
 #[derive(Clone, Debug, Default)]
 struct Var {
     is_set: bool,
+    /// Whether it is a JSON value other than text.
+    is_json: bool,
     bytes: Vec<u8>,
 }
 
@@ -51,10 +53,10 @@ impl Vars {
         self.has_ended.get()
     }
 
-    /// Sets a variable.
-    pub(crate) fn set(&mut self, var: VarId, bytes: &[u8]) {
+    /// Sets a variable; `is_json` when it is a JSON value other than text.
+    pub(crate) fn set(&mut self, var: VarId, bytes: &[u8], is_json: bool) {
         let var = &mut self.vars[var.at()];
-        var.is_set = true;
+        (var.is_set, var.is_json) = (true, is_json);
         var.bytes.clear();
         var.bytes.extend_from_slice(bytes);
     }
@@ -62,7 +64,7 @@ impl Vars {
     /// Sets a variable to a number in decimal digits.
     pub(crate) fn set_number(&mut self, var: VarId, number: u64) {
         let var = &mut self.vars[var.at()];
-        var.is_set = true;
+        (var.is_set, var.is_json) = (true, true);
         var.bytes.clear();
         decimal(number, &mut var.bytes);
     }
@@ -74,10 +76,11 @@ impl Vars {
         std::mem::take(&mut var.bytes)
     }
 
-    /// Sets a variable.
-    pub(crate) fn put(&mut self, var: VarId, bytes: Vec<u8>) {
+    /// Sets a variable; `is_json` as in [`Vars::set`].
+    pub(crate) fn put(&mut self, var: VarId, bytes: Vec<u8>, is_json: bool) {
         self.vars[var.at()] = Var {
             is_set: true,
+            is_json,
             bytes,
         };
     }
@@ -88,9 +91,13 @@ impl Vars {
 }
 
 impl Values for Vars {
-    fn var(&self, var: VarId) -> Option<&[u8]> {
+    #[inline]
+    fn var(&self, var: VarId) -> Option<loadr_config::Cell<'_>> {
         let var = &self.vars[var.at()];
-        var.is_set.then_some(var.bytes.as_slice())
+        var.is_set.then_some(loadr_config::Cell {
+            bytes: &var.bytes,
+            is_json: var.is_json,
+        })
     }
 
     fn vu(&self) -> u64 {

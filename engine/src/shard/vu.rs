@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use loadr_config::ScenarioId;
 
+use super::caching::Caching;
 use super::client::Client;
 use super::state::Shard;
 use super::tasks::{TaskId, signal};
@@ -44,6 +45,8 @@ pub(crate) struct Vu {
     pub(super) instances: Rc<RefCell<Instances>>,
     /// Shared in the same way.
     pub(super) jar: Rc<RefCell<Jar>>,
+    /// When the plan has it keep responses.
+    pub(super) caching: Option<Box<Caching>>,
     /// Requests that failed.
     pub(super) failed: u64,
     /// By [`Step::Random`]: whose turn it is.
@@ -67,6 +70,7 @@ impl Vu {
         let vars = Vars::of(&shard.feed, number);
         let limits = &shard.program.scenarios[scenario.at()];
         shard.places.user_came(&shard.program, scenario);
+        let caching = shard.caches.then(Box::default);
         Self {
             is_paced: limits.pacing.is_some(),
             is_throttled: limits.throttle.is_some(),
@@ -79,6 +83,7 @@ impl Vu {
             vars: Rc::new(RefCell::new(vars)),
             instances: Rc::new(RefCell::new(instances)),
             jar: Rc::default(),
+            caching,
             backoff_ns: BACKOFF_NS_FIRST,
             lanes: Vec::new(),
         }

@@ -13,7 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use loadr_config::Options;
-use loadr_engine::{Control, LoadedPlugins, PluginSources, RunSpec, Summary};
+use loadr_engine::{
+    Control, LoadedPlugins, Moment, PluginSources, Resolve, RunError, RunSpec, Summary,
+    SystemResolver,
+};
 use loadr_plugin_host::Cache;
 
 /// A request as the server saw it.
@@ -198,6 +201,20 @@ pub fn once(http: &str, flow: &str) -> String {
 
 /// Runs a plan on one core.
 pub fn run(plan: &str) -> Summary {
+    try_run(plan).unwrap_or_else(|error| panic!("{error}\n{plan}"))
+}
+
+/// Runs a plan on one core, or says why it cannot be.
+pub fn try_run(plan: &str) -> Result<Summary, RunError> {
+    run_watched(plan, Arc::new(SystemResolver), |_| ())
+}
+
+/// The same with names of the test's own; `watch` is called about once a second.
+pub fn run_watched(
+    plan: &str,
+    resolver: Arc<dyn Resolve>,
+    watch: impl Fn(&Control),
+) -> Result<Summary, RunError> {
     let compiled = loadr_config::compile(plan, Path::new("plan.yaml"), &Options::default());
     let program = Arc::new(
         compiled
@@ -214,8 +231,11 @@ pub fn run(plan: &str) -> Summary {
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
     };
-    let outcome = loadr_engine::run(program, &plugins, &spec, &Control::new(1), |_| ()).unwrap();
-    Summary::new(&outcome)
+    let control = Control::new(program.scenarios.len());
+    let on_moment = |_: &Moment<'_>| watch(&control);
+    let outcome =
+        loadr_engine::run_resolving(program, &plugins, &spec, &control, &resolver, on_moment)?;
+    Ok(Summary::new(&outcome))
 }
 
 /// Each outcome of each step: name, status, `error_kind`, how many requests.

@@ -8,7 +8,7 @@ use super::refine::{Refused, refine};
 use super::{Judge, content_type, kind_of};
 use crate::clock::now_ns;
 use crate::error_kind::ErrorKind;
-use crate::json::{write_compact, write_text};
+use crate::json::{Kind, write_compact, write_text};
 use crate::shard::bodies::Unread;
 use crate::shard::rng::Rng;
 use crate::shard::tools::{Asked, Tools};
@@ -52,9 +52,10 @@ impl Judge<'_> {
         let mut value = self.vars.take(var);
         value.clear();
         let mut found = self.find(extract, asked, &mut value);
-        if let (Ok(()), Some(how)) = (&found, &extract.refine) {
+        if let (Ok(is_json), Some(how)) = (&found, &extract.refine) {
+            let is_json = how.is_json(*is_json);
             let judged = refine(how, &mut value, self.program, self.vars, self.tools);
-            found = judged.map_err(|refused| match refused {
+            found = judged.map(|()| is_json).map_err(|refused| match refused {
                 Refused::Unusable(text) => Miss::Nothing(Some((ErrorKind::Extract, text))),
                 Refused::Check(text) => {
                     let on_failure = how.check.as_ref().map(|check| check.on_failure);
@@ -64,14 +65,14 @@ impl Judge<'_> {
             });
         }
         let (kind, text, on_failure) = match (found, &extract.default) {
-            (Ok(()), _) => {
-                self.vars.put(var, value);
+            (Ok(is_json), _) => {
+                self.vars.put(var, value, is_json);
                 return Ok(());
             }
             (Err(Miss::Nothing(_)), Some(default)) => {
                 value.clear();
-                value.extend_from_slice(default);
-                self.vars.put(var, value);
+                value.extend_from_slice(&default.bytes);
+                self.vars.put(var, value, default.is_json);
                 return Ok(());
             }
             (Err(Miss::Nothing(why)), None) => {
@@ -81,7 +82,7 @@ impl Judge<'_> {
             (Err(Miss::Broken(kind, text, on_failure)), _) => (kind, Some(text), on_failure),
         };
         // Its memory stays with the variable.
-        self.vars.put(var, value);
+        self.vars.put(var, value, false);
         self.vars.unset(var);
         self.record.error(kind, || {
             let name = &self.program.vars[var.at()];
@@ -95,12 +96,13 @@ impl Judge<'_> {
         Err(Failed { kind, on_failure })
     }
 
+    /// Appends the value to `out`; whether it is a JSON value other than text.
     fn find(
         &mut self,
         extract: &Extract,
         asked: &Asked<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<(), Miss> {
+    ) -> Result<bool, Miss> {
         let Self {
             program,
             plugins,
@@ -147,8 +149,14 @@ impl Judge<'_> {
                 };
                 pick(values, how, &mut tools.rng, out)
             }
-            ExtractSource::JsonPath(path) => json_path(tools, program, (*path, how), asked, out)?,
-            ExtractSource::JmesPath(path) => tools.bodies.jmes_path(*path, asked.body, out)?,
+            ExtractSource::JsonPath(path) => {
+                let found = json_path(tools, program, (*path, how), asked, out)?;
+                return found.ok_or(Miss::Nothing(None));
+            }
+            ExtractSource::JmesPath(path) => {
+                let found = tools.bodies.jmes_path(*path, asked.body, out)?;
+                return found.ok_or(Miss::Nothing(None));
+            }
             ExtractSource::XPath(path) => {
                 let Tools { bodies, rng, .. } = &mut **tools;
                 bodies.xpath(*path, content_type(asked), asked.body, |found, document| {
@@ -167,20 +175,22 @@ impl Judge<'_> {
             }
         };
         if found {
-            Ok(())
+            // All matches together are a JSON array of texts.
+            Ok(how == Pick::All)
         } else {
             Err(Miss::Nothing(None))
         }
     }
 }
 
+/// `None` when there is no node, else whether it is another JSON value than text.
 fn json_path(
     tools: &mut Tools,
     program: &Program,
     (path, how): (loadr_config::JsonPathId, Pick),
     asked: &Asked<'_>,
     out: &mut Vec<u8>,
-) -> Result<bool, Unread> {
+) -> Result<Option<bool>, Unread> {
     let Tools {
         bodies,
         regexes,
@@ -190,9 +200,7 @@ fn json_path(
     let path = &program.json_paths[path.at()];
     let is_match = |regex: loadr_config::RegexId, text: &[u8]| regexes[regex.at()].0.is_match(text);
     bodies.json_path(path, asked.body, &is_match, |tape, nodes| {
-        let Some(last) = nodes.len().checked_sub(1) else {
-            return false;
-        };
+        let last = nodes.len().checked_sub(1)?;
         let chosen = match how {
             Pick::First => 0,
             Pick::Last => last,
@@ -206,11 +214,12 @@ fn json_path(
                     write_compact(tape, asked.body, node, out);
                 }
                 out.push(b']');
-                return true;
+                return Some(true);
             }
         };
         write_text(tape, asked.body, nodes[chosen], out);
-        true
+        let kind = tape.kind(nodes[chosen]);
+        Some(!matches!(kind, Kind::Text | Kind::Escaped))
     })
 }
 

@@ -1,0 +1,148 @@
+//! An output's thread and the queue that feeds it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use loadr_config::Program;
+use loadr_engine::{OutputSummary, cores};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::second::Second;
+use crate::tally::Tally;
+
+/// How many seconds wait at most. Longer than one delivery may take, unless the plan says so.
+const QUEUE: usize = 16;
+
+/// Where an output's seconds go. All of it runs on the output's thread.
+pub(crate) trait Sink: Send {
+    /// Delivers seconds, oldest first, and counts what it delivered.
+    fn deliver(&mut self, seconds: &[Arc<Second>], tally: &Tally);
+
+    /// Delivers what is left; there are no more seconds.
+    fn finish(&mut self, _tally: &Tally) {}
+}
+
+/// The housekeeping thread's end of an output.
+pub(crate) struct Worker {
+    shown: String,
+    tally: Arc<Tally>,
+    queue: Option<SyncSender<Arc<Second>>>,
+    done: Receiver<()>,
+    redact: Arc<loadr_config::Secrets>,
+}
+
+impl Worker {
+    pub(crate) fn start(
+        shown: String,
+        mut sink: Box<dyn Sink>,
+        program: &Program,
+        shard_cores: &[usize],
+    ) -> io::Result<Self> {
+        let tally = Arc::new(Tally::default());
+        let (queue, inbox) = sync_channel::<Arc<Second>>(QUEUE);
+        let (ended, done) = channel();
+        let own = Arc::clone(&tally);
+        let spare = spare(&cores::available(), shard_cores);
+        thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                stay_on(&spare);
+                let mut seconds = Vec::new();
+                while let Ok(second) = inbox.recv() {
+                    seconds.push(second);
+                    seconds.extend(inbox.try_iter());
+                    sink.deliver(&seconds, &own);
+                    seconds.clear();
+                }
+                sink.finish(&own);
+                // Nobody waits any more where it took too long.
+                let _ = ended.send(());
+            })?;
+        Ok(Self {
+            shown,
+            tally,
+            queue: Some(queue),
+            done,
+            redact: Arc::clone(&program.secrets),
+        })
+    }
+
+    /// Offers a second; where there is no room it is dropped.
+    pub(crate) fn offer(&self, second: &Arc<Second>) {
+        let points = second.points.len() as u64;
+        self.tally.given.fetch_add(points, Ordering::Relaxed);
+        if let Some(queue) = &self.queue {
+            let _ = queue.try_send(Arc::clone(second));
+        }
+    }
+
+    /// Says that no seconds come after this one.
+    pub(crate) fn end(&mut self, last: Option<&Arc<Second>>, deadline: Instant) {
+        let _ = self.tally.deadline.set(deadline);
+        let Some(queue) = self.queue.take() else {
+            return;
+        };
+        let Some(last) = last else { return };
+        let points = last.points.len() as u64;
+        self.tally.given.fetch_add(points, Ordering::Relaxed);
+        let mut last = Arc::clone(last);
+        while let Err(TrySendError::Full(back)) = queue.try_send(last) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            last = back;
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until it is done, or the deadline has passed: then it is left to end with the process.
+    pub(crate) fn finish(self, deadline: Instant) -> OutputSummary {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_done = self.done.recv_timeout(left).is_ok();
+        if !is_done {
+            self.tally
+                .failed("it was not done when the run's time for outputs was over".to_owned());
+        }
+        let points = self.tally.given.load(Ordering::Relaxed);
+        let delivered = self.tally.delivered.load(Ordering::Relaxed);
+        let (failures, error) = self.tally.failures();
+        OutputSummary {
+            name: self.redact.redact(&self.shown).into_owned(),
+            points,
+            dropped: points.saturating_sub(delivered),
+            failures,
+            error: error.map(|error| self.redact.redact(&error).into_owned()),
+        }
+    }
+}
+
+/// The processors that have no shard.
+fn spare(available: &[usize], shards: &[usize]) -> Vec<usize> {
+    let has_none = |core: &&usize| !shards.contains(core);
+    available.iter().filter(has_none).copied().collect()
+}
+
+/// Keeps the calling thread on these processors, where there are any and it is allowed.
+pub(crate) fn stay_on(cores: &[usize]) {
+    let mut set = CpuSet::new();
+    let fitting = cores.iter().filter(|core| set.set(**core).is_ok()).count();
+    if fitting > 0 {
+        let _ = sched_setaffinity(Pid::from_raw(0), &set);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_stay_off_the_shards_cores_where_there_are_others() {
+        assert_eq!(spare(&[0, 1, 2, 5], &[1, 2]), [0, 5]);
+        assert!(spare(&[0, 1], &[0, 1]).is_empty());
+    }
+}

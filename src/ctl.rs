@@ -1,0 +1,191 @@
+//! `loadr-fast ctl`, and where `run` listens for it.
+
+use std::fmt::Write as _;
+use std::io::{Write, stderr};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use loadr_config::{Executor, Program};
+use loadr_control::{Asked, Server, ask, find_socket, own_socket};
+use loadr_engine::Control;
+use serde_json::Value;
+
+use crate::cli::{self, RunArgs};
+
+pub(crate) const HELP: &str = "\
+Examples:
+  loadr-fast ctl status
+  loadr-fast ctl vus 50
+  loadr-fast ctl rate 500 --scenario browse
+  loadr-fast ctl --socket /run/user/1000/load.sock pause
+
+While a run is paused no iteration starts, those in flight go on, and the rest of its schedule moves by as long as the
+pause; nothing is dropped. A new number or rate holds within 20 ms, from one instant on all cores.
+
+Exit codes:
+  0 done · 1 no run, or it cannot do that";
+
+#[derive(Debug, Args)]
+pub(crate) struct CtlArgs {
+    /// The run's control socket. Default: that of the only run of this user with one in the default place.
+    #[arg(long, value_name = "PATH", global = true)]
+    socket: Option<PathBuf>,
+
+    /// Print the run's status as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: CtlCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CtlCommand {
+    /// Print how the run goes.
+    Status,
+    /// Have so many virtual users loop in an `externally-controlled` scenario.
+    Vus {
+        /// How many, up to its `max_vus`.
+        vus: u32,
+        #[command(flatten)]
+        of: Scenario,
+    },
+    /// Start so many iterations a second in an `externally-controlled` or an arrival-rate scenario.
+    Rate {
+        /// How many; 0 for none.
+        #[arg(value_parser = cli::rate_or_none)]
+        per_second: f64,
+        #[command(flatten)]
+        of: Scenario,
+    },
+    /// Start no iteration until `resume`.
+    Pause,
+    /// Go on after a `pause`.
+    Resume,
+    /// End the run gracefully, with its summary.
+    Stop,
+}
+
+#[derive(Debug, Args)]
+struct Scenario {
+    /// Which one; it may be left out when only one can be meant.
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+}
+
+/// Asks the run; the exit code, or what to tell a person.
+pub(crate) fn run(args: &CtlArgs) -> Result<u8, String> {
+    let socket = match &args.socket {
+        Some(path) => path.clone(),
+        None => find_socket()?,
+    };
+    let asked = match &args.command {
+        CtlCommand::Status => Asked::Status,
+        CtlCommand::Vus { vus, of } => Asked::Vus(*vus, of.scenario.clone()),
+        CtlCommand::Rate { per_second, of } => Asked::Rate(*per_second, of.scenario.clone()),
+        CtlCommand::Pause => Asked::Pause,
+        CtlCommand::Resume => Asked::Resume,
+        CtlCommand::Stop => Asked::Stop,
+    };
+    let status = ask(&socket, &asked)?;
+    let text = if args.json {
+        format!("{status:#}\n")
+    } else {
+        text(&status)
+    };
+    crate::print(&text);
+    Ok(0)
+}
+
+/// A status for people.
+fn text(status: &Value) -> String {
+    // What comes from a plan moves no cursor.
+    let inert = |c: char| if c.is_control() { '?' } else { c };
+    let word =
+        |value: &Value| -> String { value.as_str().unwrap_or("?").chars().map(inert).collect() };
+    let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+    let mut out = format!(
+        "{} · {} · {:.1} s",
+        word(&status["name"]),
+        word(&status["state"]),
+        number(&status["elapsed_secs"])
+    );
+    let paused_secs = number(&status["paused_secs"]);
+    // Writing to a String cannot fail.
+    if paused_secs > 0.0 {
+        let _ = write!(out, ", {paused_secs:.1} s of it paused");
+    }
+    out.push('\n');
+    for scenario in status["scenarios"].as_array().into_iter().flatten() {
+        let aim = &scenario["aim"];
+        let does = match (aim["vus"].as_u64(), aim["rate"].as_f64()) {
+            (Some(vus), _) => format!("{vus} VUs of at most {}", scenario["max_vus"]),
+            (_, Some(rate)) => {
+                format!("{rate}/s with at most {} VUs", scenario["max_vus"])
+            }
+            _ if scenario["takes_vus"] == true => "nothing was asked for yet".to_owned(),
+            _ => "by the plan".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "  {} ({}) · {} · {does}",
+            word(&scenario["name"]),
+            word(&scenario["executor"]),
+            word(&scenario["phase"]),
+        );
+    }
+    let second = &status["last_second"];
+    if !second.is_null() {
+        let _ = write!(
+            out,
+            "last second: {} VUs · {:.0} req/s · {:.2} % failed",
+            second["vus"],
+            number(&second["requests_per_sec"]),
+            number(&second["error_rate"]) * 100.0
+        );
+        if let (Some(p50), Some(p99)) = (
+            second["latency_p50_ms"].as_f64(),
+            second["latency_p99_ms"].as_f64(),
+        ) {
+            let _ = write!(out, " · p50 {p50:.2} ms · p99 {p99:.2} ms");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Listens where the arguments say; a plan that is steered listens in any case.
+pub(crate) fn listen(
+    args: &RunArgs,
+    program: &Program,
+    control: &Control,
+) -> Result<Vec<Server>, String> {
+    let is_steered =
+        |executor: &Executor| matches!(executor, Executor::ExternallyControlled { .. });
+    let path = match &args.control {
+        Some(path) => Some(path.clone()),
+        None if program.scenarios.iter().any(|s| is_steered(&s.executor)) => Some(own_socket()?),
+        None => None,
+    };
+    let mut servers = Vec::new();
+    let say = |line: String| {
+        if !args.quiet {
+            let _ = writeln!(stderr(), "{line}");
+        }
+    };
+    if let Some(path) = path {
+        servers.push(Server::unix(&path, control.clone())?);
+        say(format!(
+            "control: loadr-fast ctl --socket {}",
+            path.display()
+        ));
+    }
+    if let Some(address) = args.control_http {
+        let server = Server::loopback(address, control.clone())?;
+        if let Some(address) = server.address() {
+            say(format!("control: http://{address}/status"));
+        }
+        servers.push(server);
+    }
+    Ok(servers)
+}
