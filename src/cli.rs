@@ -7,9 +7,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use loadr_engine::cores::CoreChoice;
 
+use crate::color::When;
+
 #[derive(Debug, Parser)]
 #[command(name = "loadr-fast", version, about, long_about = None, arg_required_else_help = true, after_help = HELP)]
 pub(crate) struct Cli {
+    /// When to print colours: on a terminal unless `NO_COLOR` is set, always, or never.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = When::Auto, hide_possible_values = true)]
+    pub(crate) color: When,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -54,16 +60,13 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
-    #[command(after_help = "Example:\n  loadr-fast doctor --json")]
+    #[command(after_help = DOCTOR_HELP)]
     Doctor(crate::doctor::DoctorArgs),
     /// Look at a run while it goes on, and steer it: virtual users, rate, pause, resume, stop.
     #[command(after_help = crate::ctl::HELP)]
     Ctl(crate::ctl::CtlArgs),
     /// Install, inspect, call and measure plugins.
-    #[command(
-        arg_required_else_help = true,
-        after_help = "Example:\n  loadr-fast plugin install ./my-extractor"
-    )]
+    #[command(arg_required_else_help = true, after_help = PLUGIN_HELP)]
     Plugin(crate::plugin::PluginArgs),
 }
 
@@ -78,6 +81,17 @@ A plan that begins with this line is completed and checked by editors with a YAM
 const MAN_HELP: &str = "\
 Examples:
   loadr-fast man ~/.local/share/man/man1 && man loadr-fast-run";
+
+const DOCTOR_HELP: &str = "\
+Examples:
+  loadr-fast doctor
+  loadr-fast doctor --json --cores 2-9";
+
+const PLUGIN_HELP: &str = "\
+Examples:
+  loadr-fast plugin new --lang rust my-extractor
+  loadr-fast plugin install ./my-extractor
+  loadr-fast plugin list";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -128,13 +142,16 @@ Examples:
   loadr-fast run --embedded-target examples/quickstart.yaml
   loadr-fast run --summary-export summary.json plan.yaml; loadr-fast report summary.json -o report.html
   loadr-fast run --quiet --junit results.xml plan.yaml
+  loadr-fast run --http-debug --vus 1 --iterations 1 plan.yaml
   loadr-fast run --source-ips 10.0.0.16/28 plan.yaml
   loadr-fast run plan.yaml --output json=results.jsonl --output prometheus=127.0.0.1:9464
+  loadr-fast run --ui --no-tui plan.yaml | tee summary.txt
 
 Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ -c 64 -d 10s
   loadr-fast run http://127.0.0.1:8080/orders -n 1000 -m POST -H 'Content-Type: application/json' -b '{\"count\": 1}'
   loadr-fast run http://127.0.0.1:8080/ --rate 500 -d 30s --print-plan > plan.yaml
+  loadr-fast run http://127.0.0.1:8080/ -c 64 --pipeline 16
 
 Exit codes:
   0 all held · 1 an error · 98 --strict and the generator was the bottleneck · 99 a threshold failed · 130 interrupted";
@@ -158,6 +175,10 @@ pub(crate) struct RunArgs {
     /// connections. Replaces the plan's `engine.source_ips`.
     #[arg(long, value_name = "ADDRESS,…", value_delimiter = ',')]
     pub(crate) source_ips: Vec<String>,
+    /// How long before something is due a core stays awake for it, such as `50us`: steadier than sleep, and that much
+    /// busier. Replaces the plan's `engine.spin`.
+    #[arg(long, value_name = "D", value_parser = loadr_config::parse_duration)]
+    pub(crate) spin: Option<Duration>,
 
     /// What all random choices come from: the same one gives the same schedule of arrivals. Default: another each run.
     #[arg(long, value_name = "N")]
@@ -178,6 +199,14 @@ pub(crate) struct RunArgs {
     /// Print nothing but errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Show more in the summary: every request and every text of a failed check, p(99.9), and what repeats the run.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Print a line a second instead of drawing on the terminal. So it is anyway where standard error is no terminal.
+    #[arg(long)]
+    pub(crate) no_tui: bool,
 
     /// Write the summary as JSON to this file.
     #[arg(long, value_name = "FILE")]
@@ -211,12 +240,39 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,
 
+    /// Show what the first virtual user sends and gets, on standard error: heads, and the beginnings of bodies, without
+    /// secrets. For looking at a plan, not for measuring.
+    #[arg(long)]
+    pub(crate) http_debug: bool,
+
+    #[command(flatten)]
+    pub(crate) wire: WireArgs,
+
     // Last: what comes after a heading stands under it.
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 
     #[command(flatten)]
     pub(crate) request: RequestArgs,
+
+    #[command(flatten)]
+    pub(crate) ui: crate::page::UiArgs,
+}
+
+/// How connections are used, over what the plan's `engine` says.
+#[derive(Debug, Args)]
+pub(crate) struct WireArgs {
+    /// Requests in flight on each connection, answered in order (HTTP/1.1 pipelining); replaces `engine.pipeline`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) pipeline: Option<u32>,
+
+    /// The most bytes of a response's body that the plan reads, such as `64MiB`; replaces `engine.max_body`.
+    #[arg(long, value_name = "SIZE", value_parser = loadr_config::parse_size)]
+    pub(crate) max_body: Option<u64>,
+
+    /// The most header fields of a response; replaces `engine.max_headers`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub(crate) max_headers: Option<u32>,
 }
 
 /// How much is sent, over what the plan says.

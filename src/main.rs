@@ -1,18 +1,20 @@
 //! The command line: arguments, wiring, exit codes.
 
 mod cli;
+mod color;
 mod ctl;
 mod doctor;
 mod export;
 mod findings;
 mod merge;
+mod page;
 mod plugin;
-mod progress;
 mod report;
 mod run;
 mod signals;
 mod source;
 mod validate;
+mod watch;
 
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
@@ -22,10 +24,10 @@ use clap::{CommandFactory, Parser};
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
-        cli::Command::Run(args) => run::run(&args),
+        cli::Command::Run(args) => run::run(&args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
         cli::Command::Report(args) => report::report(&args),
-        cli::Command::Merge(args) => merge::merge(&args),
+        cli::Command::Merge(args) => merge::merge(&args, cli.color),
         cli::Command::Schema { summary: false } => {
             print(&format!("{:#}\n", loadr_config::schema()));
             Ok(0)

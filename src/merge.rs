@@ -1,11 +1,13 @@
 //! `loadr-fast merge`: the files of several runs made into one.
 
 use std::fs;
-use std::io::{Write as _, stdout};
+use std::io::{IsTerminal as _, Write as _, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use loadr_engine::TextStyle;
 
+use crate::color::When;
 use crate::export::Export;
 
 pub(crate) const HELP: &str = "\
@@ -43,7 +45,7 @@ pub(crate) struct MergeArgs {
 }
 
 /// Merges; the exit code, or what to tell a person.
-pub(crate) fn merge(args: &MergeArgs) -> Result<u8, String> {
+pub(crate) fn merge(args: &MergeArgs, color: When) -> Result<u8, String> {
     let mut files = Vec::new();
     for input in &args.inputs {
         if input.is_dir() {
@@ -60,8 +62,13 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<u8, String> {
         eprintln!("warning: not in the summary: {missing}");
     }
     if !args.quiet {
-        // A reader that has gone away is no error of the runs.
-        let _ = stdout().write_all(loadr_engine::summary_text(&merged.summary).as_bytes());
+        let style = TextStyle {
+            is_colored: color.is_on(stdout().is_terminal()),
+            is_verbose: false,
+        };
+        let text = loadr_engine::summary_text(&merged.summary, style);
+        // A reader that has gone away (`| head`) is no error of the runs.
+        let _ = stdout().write_all(text.as_bytes());
     }
     if let Some(output) = output {
         output.write(merged.summary.to_json().as_bytes())?;

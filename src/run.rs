@@ -2,26 +2,28 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{Write, stderr, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
 use loadr_engine::{
-    Control, LoadedPlugins, Outcome, RunError, RunSpec, StopReason, Summary, cores, doctor,
+    Control, LoadedPlugins, Outcome, RunError, RunSpec, StopReason, Summary, TextStyle, cores,
+    doctor,
 };
 use loadr_outputs::Outputs;
 use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
+use crate::color::When;
 use crate::ctl;
 use crate::export::Exports;
-use crate::progress::ProgressLine;
-use crate::signals;
+use crate::signals::Signals;
 use crate::source::Source;
+use crate::watch::Watch;
 
 /// Runs the plan; the exit code, or what to tell a person.
-pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
+pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     let target = if args.embedded_target {
         let target = Target::start(&Settings::loopback())
             .map_err(|error| format!("cannot start the built-in target: {error}"))?;
@@ -33,11 +35,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         .as_ref()
         .map(|target| format!("http://{}", target.address()));
     let source = Source::of(args)?;
-    let options = Options {
+    let over = Options {
         outputs: args.outputs.clone(),
+        spin: args.spin,
+        pipeline: args.wire.pipeline,
+        max_body_bytes: args.wire.max_body,
+        max_headers: args.wire.max_headers,
         ..options(args.env.as_deref(), base_url)
     };
-    let compiled = source.compile(args, options)?;
+    let compiled = source.compile(args, over)?;
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));
@@ -64,13 +70,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         }
     }
     let control = Control::new(program.scenarios.len());
-    signals::watch(control.clone())
+    let signals = Signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
     let _servers = ctl::listen(args, &program, &control)?;
+    let mut watch = Watch::start(
+        args,
+        color.is_on(stderr().is_terminal()),
+        &program,
+        &control,
+        &cores,
+    )?;
     let spec = RunSpec {
         cores,
         seed: args.seed.unwrap_or_else(seed),
         is_strict: args.strict,
+        shows_http: args.http_debug,
     };
     // Last of all that can fail before the run: files are emptied, ports are taken.
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
@@ -81,15 +95,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
     for note in outputs.notes().iter().filter(|_| !args.quiet) {
         let _ = writeln!(stderr(), "{note}");
     }
-    let mut line = ProgressLine::new(args.quiet);
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
-        line.show(moment.progress());
+        watch.see(moment);
         outputs.show(moment);
     });
-    line.finish();
+    watch.end_screen();
     let rest = outcome.as_ref().ok().and_then(Outcome::rest);
     let fed = outputs.finish(rest.as_ref());
-    drop(rest);
     let outcome = outcome.map_err(|error| match error {
         RunError::Plan(diagnostics) => located(diagnostics),
         RunError::Machine(error) => error,
@@ -113,7 +125,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         }
     } else {
         // A reader that has gone away (`| head`) is no error of the run.
-        let _ = stdout().write_all(loadr_engine::summary_text(&summary).as_bytes());
+        let style = TextStyle {
+            is_colored: color.is_on(stdout().is_terminal()),
+            is_verbose: args.verbose,
+        };
+        let text = loadr_engine::summary_text(&summary, style);
+        let _ = stdout().write_all(text.as_bytes());
     }
     exports.write(&outcome, &summary)?;
     outputs.linger(
@@ -124,6 +141,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, String> {
         },
         || control.reason() == Some(StopReason::Interrupted),
     );
+    watch.end_page(&summary, &signals);
     Ok(summary.exit_code)
 }
 

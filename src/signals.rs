@@ -1,34 +1,82 @@
 //! Ctrl-C: the first ends the run gracefully, with its summary; the second stops at once.
 
-use std::io::{self, Write, stderr};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use loadr_engine::{Control, StopReason};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::Signals as Incoming;
+
+use crate::watch::terminal;
 
 /// What a shell expects of an interrupted program.
 const INTERRUPTED: i32 = 130;
 
-/// Watches for SIGINT and SIGTERM until the process ends.
-pub(crate) fn watch(control: Control) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let mut asked = false;
-            for _ in signals.forever() {
-                if asked {
-                    std::process::exit(INTERRUPTED);
+/// The watch for SIGINT and SIGTERM; it goes on until the process ends.
+pub(crate) struct Signals(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The run was asked to stop.
+    is_asked: bool,
+    /// The run is over, and what is left waits for a signal.
+    is_waiting: bool,
+    has_come: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Signals {
+    /// Watches from now on.
+    pub(crate) fn watch(control: Control) -> io::Result<Self> {
+        let mut incoming = Incoming::new([SIGINT, SIGTERM])?;
+        let shared = Arc::new(Shared::default());
+        let signals = Self(Arc::clone(&shared));
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for _ in incoming.forever() {
+                    let mut state = shared.state();
+                    if state.is_waiting {
+                        state.has_come = true;
+                        shared.changed.notify_all();
+                        continue;
+                    }
+                    if state.is_asked {
+                        terminal::restore();
+                        std::process::exit(INTERRUPTED);
+                    }
+                    state.is_asked = true;
+                    drop(state);
+                    control.stop(StopReason::Interrupted);
+                    // After it, and without a panic: the same Ctrl-C has ended a `| tee` that read standard error.
+                    terminal::say(
+                        "\nstopping: iterations in flight may finish; once more stops at once",
+                    );
                 }
-                asked = true;
-                control.stop(StopReason::Interrupted);
-                // After it, and without a panic: the same Ctrl-C has ended a `| tee` that read standard error.
-                let _ = writeln!(
-                    stderr(),
-                    "\nstopping: iterations in flight may finish; once more stops at once"
-                );
-            }
-        })?;
-    Ok(())
+            })?;
+        Ok(signals)
+    }
+
+    /// The run is over: waits for a signal, which ends nothing else.
+    pub(crate) fn wait(&self) {
+        let mut state = self.0.state();
+        state.is_waiting = true;
+        let _state = self
+            .0
+            .changed
+            .wait_while(state, |state| !state.has_come)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
 }

@@ -49,7 +49,7 @@ fn a_descriptor_limit_that_cannot_be_raised_is_said_before_the_run() {
     let load = "executor: constant-vus\n    vus: 500\n    duration: 1s";
     std::fs::write(&path, plan(&base, load, "      - request: { url: / }\n")).unwrap();
     let script = format!(
-        "ulimit -Hn 200; exec '{}' run --cores 1 '{}'",
+        "ulimit -n 200 && exec '{}' run --cores 1 '{}'",
         loadr().get_program().display(),
         path.display()
     );

@@ -145,6 +145,44 @@ fn quoted_rows(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
+fn every_request_has_a_line_where_samples_are_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("a.json");
+    let list = format!(
+        "  - {{ type: json, path: {}, samples: true }}",
+        json.display()
+    );
+    let (_target, plan) = hostile_plan("1100ms", &list);
+    let run = run_plan(&plan, &[]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_all_taken(&run);
+    let (started, ended) = (
+        run.summary["started_ms"].as_f64().unwrap(),
+        run.summary["ended_ms"].as_f64().unwrap(),
+    );
+    let (mut requests, mut missing, mut sum) = (0, 0, 0.0);
+    for line in fs::read_to_string(&json).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        if line["type"] == "Request" {
+            requests += 1;
+            missing += u64::from(line["status"] == 404 && line["name"] == "missing");
+            sum += line["duration"].as_f64().unwrap();
+            let time = line["time_ms"].as_f64().unwrap();
+            // The clock of the run is set by its first second.
+            assert!((started - 1e3..=ended + 1e3).contains(&time), "{time}");
+        }
+    }
+    assert_eq!(requests, run.count("http_reqs"));
+    assert_eq!(missing, run.requests_with("status", "404"));
+    // Each is cut off at a tenth of a microsecond in each of three phases.
+    let whole = expected(&run, "http_req_duration").1;
+    assert!(
+        (whole - sum).abs() <= requests as f64 * 3e-4 + 1e-6,
+        "{sum} and not {whole}"
+    );
+}
+
+#[test]
 fn flags_add_outputs_to_those_of_the_plan() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("1.json"), folder.path().join("2.csv"));
@@ -403,9 +441,10 @@ fn statsd_gets_counters_that_add_up_to_the_summary() {
                 let kind = fields.next().unwrap();
                 assert!(["c", "g"].contains(&kind), "{line}");
                 let tags = fields.next();
+                let has_tags = !name.contains("vus") && !name.contains("generator_lag");
                 assert_eq!(
                     tags.is_some_and(|t| t.starts_with('#')),
-                    is_dogstatsd && !name.contains("vus"),
+                    is_dogstatsd && has_tags,
                     "{line}"
                 );
                 assert_eq!(fields.next(), None, "{line}");

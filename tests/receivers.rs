@@ -151,7 +151,19 @@ fn prometheus(test: &str, scraped: Option<SocketAddr>) -> Option<Server> {
             "--enable-feature=native-histograms",
             "--log.level=error",
         ]);
-    Some(Server::start(command, address, folder, "/-/ready"))
+    let server = Server::start(command, address, folder, "/-/ready");
+    // It looks for what there is to scrape some seconds after it is ready.
+    let began = Instant::now();
+    while scraped.is_some()
+        && server.json("/api/v1/targets")["data"]["activeTargets"][0]["health"] != "down"
+    {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "it does not scrape"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+    Some(server)
 }
 
 /// What a query comes to, one number.
@@ -278,22 +290,42 @@ fn prometheus_scrapes_during_and_after_the_run() {
         let output =
             format!("{{ type: prometheus, listen: '{listen}', histograms: {form}, linger: 60s }}");
         let run = run(form, &output);
-        // The series end with the endpoint: what there was is asked for.
-        let (name, query) = ("loadr_http_reqs_total", format!("{{form=\"{form}\"}}[5m]"));
-        let last = format!("sum(last_over_time({name}{query}))");
-        holds(&server, &last, run.count("http_reqs") as f64);
+        // The series end with the endpoint: what there was last is asked for.
+        let of = |name: &str| format!("{name}{{form=\"{form}\"}}");
+        let requests = format!("sum({})", of("loadr_http_reqs_total"));
+        last_is(&server, &run, &requests, run.count("http_reqs") as f64);
         let count = run.metric("http_req_duration", "count");
         let seconds = "loadr_http_req_duration_seconds";
-        if form == "native" {
-            let last = format!("histogram_count(sum(last_over_time({seconds}{query})))");
-            holds(&server, &last, count);
-        } else {
-            holds(
-                &server,
-                &format!("sum(last_over_time({seconds}_count{query}))"),
-                count,
-            );
+        let query = match form {
+            "native" => format!("histogram_count(sum({}))", of(seconds)),
+            _ => format!("sum({})", of(&format!("{seconds}_count"))),
+        };
+        last_is(&server, &run, &query, count);
+    }
+}
+
+/// Asks until the last answer of the time around the run's end is the wanted one.
+fn last_is(server: &Server, run: &Run, query: &str, wanted: f64) {
+    let ended = run.summary["ended_ms"].as_f64().unwrap() / 1e3;
+    let path = format!(
+        "/api/v1/query_range?query={}&start={}&end={}&step=0.1",
+        encoded(query),
+        ended - 2.0,
+        ended + 60.0
+    );
+    let began = Instant::now();
+    loop {
+        let answer = server.json(&path);
+        let values = answer["data"]["result"][0]["values"].as_array();
+        let found = values.and_then(|values| values.last()?[1].as_str()?.parse::<f64>().ok());
+        if found == Some(wanted) {
+            return;
         }
+        assert!(
+            began.elapsed() < Duration::from_secs(15),
+            "{query}: {found:?} and not {wanted}"
+        );
+        thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -479,7 +479,8 @@ fn quiet_prints_nothing_when_all_is_well() {
 fn every_example_plan_runs_against_the_embedded_target() {
     let plans = examples();
     assert!(plans.len() >= 3);
-    for path in plans {
+    // Nothing happens in it until it is told to; it has a test of its own.
+    for path in plans.into_iter().filter(|p| !p.ends_with("steered.yaml")) {
         let flags = ["--embedded-target", "--cores", "1", "--duration", "500ms"];
         let run = run_file(&path, &flags);
         let said = || format!("{}: {}{}", path.display(), run.stderr, run.stdout);

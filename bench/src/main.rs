@@ -3,9 +3,11 @@
 mod arrivals;
 mod clients;
 mod compare;
+mod counts;
 mod floor;
 mod machine;
 mod measure;
+mod memory;
 mod nginx;
 mod process;
 mod report;
@@ -38,8 +40,13 @@ enum Command {
     Compare(CompareArguments),
     /// Measures the whole table of figures: loadr-fast beside its floor and its peers, each ratio beside its goal.
     Table(TableArguments),
+    /// Counts the instructions of each part of a request's way under valgrind, beside those that are committed.
+    Counts(CountsArguments),
     /// Holds loadr-fast's arrivals against a target's own log, and its latencies against a target that stalls.
     Schedule(ScheduleArguments),
+    /// What an idle virtual user with an open connection needs: resident memory of loadr-fast with many of them and with
+    /// one, while all of them think.
+    Memory(MemoryArguments),
     /// The floor: the least that an io_uring client can cost. Prints one line of JSON.
     #[command(hide = true)]
     Floor {
@@ -52,6 +59,9 @@ enum Command {
         #[arg(long)]
         seconds: u64,
     },
+    /// One part of a request's way, so often.
+    #[command(hide = true)]
+    Part { name: String, times: u64 },
     /// The target, told what to do on standard input.
     #[command(hide = true)]
     Serve {
@@ -125,10 +135,48 @@ struct TableArguments {
 }
 
 #[derive(clap::Args)]
+struct MemoryArguments {
+    /// How many virtual users.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=11_000))]
+    vus: u32,
+    /// The core that loadr-fast is pinned to.
+    #[arg(long, default_value_t = 0)]
+    client_core: usize,
+    /// The core that the target is pinned to.
+    #[arg(long, default_value_t = 1)]
+    server_core: usize,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct CountsArguments {
+    /// Fails when a count is more than a tenth above the committed one.
+    #[arg(long)]
+    check: bool,
+    /// Writes the counts as those to commit.
+    #[arg(long, conflicts_with = "check")]
+    update: bool,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
 struct ScheduleArguments {
-    /// How long each of the five runs takes.
+    /// How long each run takes; there are four, and three more in each round: two minutes in all.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// How often the bare loop, loadr-fast, and loadr-fast with `--spin` take turns at 500 a second.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// How long before something is due the variant with `--spin` stays awake.
+    #[arg(long, default_value = "50us", value_name = "D")]
+    spin: String,
+    /// Write every figure to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
     /// The core that loadr-fast is pinned to.
     #[arg(long, default_value_t = 0)]
     client_core: usize,
@@ -144,7 +192,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Table(arguments) => table::run(&arguments),
+        Command::Counts(arguments) => counts::run(&arguments),
+        Command::Part { name, times } => counts::run_part(&name, times),
         Command::Schedule(arguments) => schedule::run(&arguments),
+        Command::Memory(arguments) => memory::run(&arguments),
         Command::Floor {
             address,
             path,

@@ -14,6 +14,7 @@ mod head;
 mod made;
 mod multipart;
 mod output;
+mod pipeline;
 mod request;
 mod response;
 mod scope;
@@ -37,9 +38,9 @@ use crate::diagnostic::{Report, shown};
 use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
-    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Origin, OriginId, PluginId,
-    PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario, ScenarioId,
-    Secrets, VarId,
+    CallSite, CallSiteId, CheckId, CssSelector, DataSource, JsonPath, Limits, Origin, OriginId,
+    PluginId, PluginKind, PluginUse, Program, RegexId, Rendezvous, Request, Route, Scenario,
+    ScenarioId, Secrets, VarId,
 };
 use crate::url::{Authority, route_end};
 pub(crate) use select::select;
@@ -54,6 +55,10 @@ const GRACEFUL_STOP: Duration = Duration::from_secs(30);
 const CALL_TIMEOUT: Duration = Duration::from_millis(50);
 /// The default of `limits.memory`.
 const PLUGIN_MEMORY: u64 = 64 << 20;
+/// The default of `engine.max_body`.
+const BODY_BYTES_MAX: u64 = 64 << 20;
+/// The default of `engine.max_headers`.
+const HEADERS_MAX: u32 = 128;
 /// The most bytes that all templates may come to: what a small plan with large constants can grow into is bounded.
 const MAX_TEMPLATE_BYTES: usize = 256 << 20;
 /// The most steps of one virtual user that can run at once.
@@ -136,6 +141,10 @@ pub(crate) fn compile(
             .into_iter()
             .map(|(place, _)| place)
             .collect(),
+        limits: Limits {
+            body_bytes_max: plan.engine.body_bytes_max.unwrap_or(BODY_BYTES_MAX),
+            headers_max: plan.engine.headers_max.unwrap_or(HEADERS_MAX),
+        },
         engine,
         outputs,
     }
@@ -298,14 +307,15 @@ impl<'a> Compiler<'a> {
         }
         let mut rendezvous = BTreeSet::new();
         flow::meetings(&flow, &mut rendezvous);
-        let executor = self.executor(scenario);
+        let executor = self.executor(scenario)?;
         Some(Scenario {
+            pipeline: self.pipeline(scenario, &executor, &flow),
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
             rendezvous: rendezvous.into_iter().collect(),
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),
-            executor: executor?,
+            executor,
             pacing: scenario.pacing.as_ref().map(|rate| rate.per_second),
             throttle: scenario.throttle.as_ref().map(|rate| rate.per_second),
             flow,

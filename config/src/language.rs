@@ -1,11 +1,12 @@
 //! The plan language as data: every key there is, what it takes, and whether this version does it. Reading, the errors
 //! for unknown and not yet available keys, and a schema all come from these tables, so that they cannot contradict each
-//! other. `plan`, `data`, `output`, `scenario`, `request` and
+//! other. `plan`, `engine`, `data`, `output`, `scenario`, `request` and
 //! `response` hold the tables, `check` holds a document against them.
 
 mod chain;
 mod check;
 mod data;
+mod engine;
 mod forms;
 mod output;
 mod plan;

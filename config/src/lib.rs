@@ -92,6 +92,8 @@ pub struct Options {
     pub iterations: Option<u64>,
     /// Replaces `rate`, as iterations each second.
     pub rate: Option<f64>,
+    /// Replaces `engine.spin`.
+    pub spin: Option<Duration>,
     /// When there are any, only scenarios run that have one of them: the value of one of the scenario's `tags`, or
     /// `name=value`.
     pub tags: Vec<String>,
@@ -99,6 +101,12 @@ pub struct Options {
     pub exclude_tags: Vec<String>,
     /// More outputs than the plan's: `KIND=TARGET`, each as it was written.
     pub outputs: Vec<String>,
+    /// Replaces `engine.pipeline`.
+    pub pipeline: Option<u32>,
+    /// Replaces `engine.max_body`.
+    pub max_body_bytes: Option<u64>,
+    /// Replaces `engine.max_headers`.
+    pub max_headers: Option<u32>,
     /// The process environment, for `${env.NAME}`.
     pub environment: BTreeMap<String, String>,
 }

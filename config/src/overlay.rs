@@ -123,12 +123,31 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         let value = Node::flag("--base-url", url.clone(), Typed::Text);
         set(document, &["defaults", "http", "base_url"], value);
     }
+    let engine = [
+        ("--pipeline", "pipeline", options.pipeline.map(u64::from)),
+        ("--max-body", "max_body", options.max_body_bytes),
+        (
+            "--max-headers",
+            "max_headers",
+            options.max_headers.map(u64::from),
+        ),
+    ];
+    for (flag, key, number) in engine {
+        if let Some(number) = number {
+            let value = Node::flag(flag, number.to_string(), Typed::Integer(number.into()));
+            set(document, &["engine", key], value);
+        }
+    }
     if !options.source_ips.is_empty() {
         let text = options.source_ips.join(",");
         let value = Node::flag("--source-ips", text, Typed::Text);
         set(document, &["engine", "source_ips"], value);
     }
     add_outputs(document, &options.outputs, report);
+    if let Some(spin) = options.spin {
+        let value = Node::flag("--spin", duration_text(spin), Typed::Text);
+        set(document, &["engine", "spin"], value);
+    }
     let Content::Map(entries) = &mut document.content else {
         return;
     };

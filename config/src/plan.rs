@@ -52,6 +52,11 @@ pub(crate) struct Plan {
 pub(crate) struct Engine {
     pub(crate) cores: Option<Text>,
     pub(crate) source_ips: Vec<Text>,
+    pub(crate) spin: Option<Duration>,
+    /// With where it is said.
+    pub(crate) pipeline: Option<(u32, At)>,
+    pub(crate) body_bytes_max: Option<u64>,
+    pub(crate) headers_max: Option<u32>,
 }
 
 /// The rest of `defaults.http`.
@@ -158,21 +163,25 @@ pub(crate) enum OutputTo {
         url: Text,
         receiver: Receiver,
     },
-    InfluxDb {
-        url: Text,
-        database: Option<Text>,
-        username: Option<Text>,
-        password: Option<Text>,
-        org: Option<Text>,
-        bucket: Option<Text>,
-        token: Option<Text>,
-        receiver: Receiver,
-    },
+    InfluxDb(Box<InfluxDb>),
     Statsd {
         address: Text,
         prefix: Option<Text>,
         by_name: bool,
     },
+}
+
+/// An InfluxDB of version 1, or from version 2 on.
+#[derive(Debug)]
+pub(crate) struct InfluxDb {
+    pub(crate) url: Text,
+    pub(crate) database: Option<Text>,
+    pub(crate) username: Option<Text>,
+    pub(crate) password: Option<Text>,
+    pub(crate) org: Option<Text>,
+    pub(crate) bucket: Option<Text>,
+    pub(crate) token: Option<Text>,
+    pub(crate) receiver: Receiver,
 }
 
 /// What every output has that delivers over HTTP.

@@ -128,6 +128,17 @@ pub struct Program {
     pub outputs: Vec<Output>,
     /// The plan's `engine`.
     pub engine: Engine,
+    /// What is taken of a response.
+    pub limits: Limits,
+}
+
+/// What is taken of a response; past it the request fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `engine.max_body`: of a body that something reads, decoded.
+    pub body_bytes_max: u64,
+    /// `engine.max_headers`.
+    pub headers_max: u32,
 }
 
 /// How the generator itself runs.
@@ -135,6 +146,8 @@ pub struct Program {
 pub struct Engine {
     /// The processors to use, unless a flag says otherwise.
     pub cores: Option<CoreChoice>,
+    /// How long before something is due a shard stays awake for it.
+    pub spin: Duration,
     /// The addresses to dial from, in turn, each once; the system chooses when there are none.
     pub source_ips: Vec<IpAddr>,
     /// Where `source_ips` is.
@@ -498,6 +511,9 @@ pub struct Scenario {
     pub lanes: u32,
     /// The meeting places that its flow has, each once.
     pub rendezvous: Vec<RendezvousId>,
+    /// How many requests a virtual user may have in flight on its connection. Above 1 only where nothing in the flow
+    /// waits for a response: its steps are requests to one origin, loops and choices.
+    pub pipeline: u32,
 }
 
 /// A meeting place of virtual users, over all shards and scenarios.

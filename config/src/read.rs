@@ -71,6 +71,7 @@ pub(crate) fn read(document: &Node) -> Plan {
             http.table("tls", |tls| plan.http.tls = read_tls(&tls));
         });
     });
+    root.table("engine", |engine| plan.engine = read_engine(&engine));
     root.entries("variables", |entry, path| {
         let value = entry.value.clone();
         plan.variables.push(Variable {
@@ -93,14 +94,20 @@ pub(crate) fn read(document: &Node) -> Plan {
             at: path.at(entry.pos),
         });
     });
-    root.table("engine", |engine| {
-        plan.engine = Engine {
-            cores: engine.text("cores"),
-            source_ips: engine.one_or_more("source_ips"),
-        };
-    });
     root.items("plugins", |plugin| plan.plugins.extend(read_plugin(plugin)));
     plan
+}
+
+fn read_engine(reader: &Reader<'_>) -> Engine {
+    let count = |name| reader.count(name).and_then(|n| u32::try_from(n).ok());
+    Engine {
+        cores: reader.text("cores"),
+        source_ips: reader.one_or_more("source_ips"),
+        spin: reader.duration("spin"),
+        pipeline: count("pipeline").zip(reader.at("pipeline")),
+        body_bytes_max: reader.size("max_body"),
+        headers_max: count("max_headers"),
+    }
 }
 
 fn read_tls(reader: &Reader<'_>) -> Tls {

@@ -57,7 +57,7 @@ fn what_is_no_proxy_is_said_and_no_password_is_repeated() {
         ),
         ("http://p.test", "the proxy has no port"),
         ("http://u:geheim@p.test", "the proxy has no port"),
-        ("http://[::1]", "the proxy has no port"),
+        ("'http://[::1]'", "the proxy has no port"),
         ("http://p.test:80/x", "a proxy has no path"),
         ("http://p.test:x", "`x` is not a port"),
         (
@@ -136,7 +136,7 @@ fn source_ips_are_a_text_or_a_list_and_a_flag_goes_before_them() {
     assert_eq!(found.len(), 1);
     assert!(
         found[0].starts_with(
-            "11:33: engine.source_ips[1]: `10.0.0.256` is not an IP address or a CIDR | "
+            "11:34: engine.source_ips[1]: `10.0.0.256` is not an IP address or a CIDR | "
         ),
         "{found:#?}"
     );

@@ -558,3 +558,31 @@ fn hosts_lead_elsewhere() {
         ["1:38: defaults.http.hosts[\"A.test\"]: `a b` is not a host"]
     );
 }
+
+#[test]
+fn spin_is_a_duration_that_a_flag_replaces() {
+    let plan = "engine: { spin: 50us }\nscenarios:\n  s: { executor: constant-vus, vus: 1, duration: 1s, flow: [ { request: { url: 'http://h' } } ] }\n";
+    let spin = |text: &str, spin| {
+        let options = Options { spin, ..options() };
+        let compiled = loadr_config::compile(text, Path::new("p.yaml"), &options);
+        compiled.map(|compiled| compiled.program.engine.spin)
+    };
+    let us = Duration::from_micros;
+    assert_eq!(spin(plan, None).unwrap(), us(50));
+    assert_eq!(spin(plan, Some(us(0))).unwrap(), us(0));
+    let without = plan.split_once('\n').unwrap().1;
+    assert_eq!(spin(without, None).unwrap(), us(0));
+    assert_eq!(spin(without, Some(us(20))).unwrap(), us(20));
+    for wrong in ["11ms", "soon", "-1us"] {
+        let failure = spin(&plan.replace("50us", wrong), None).unwrap_err();
+        assert_eq!(failure.diagnostics[0].path, "engine.spin");
+    }
+    let failure = spin(&plan.replace("spin", "spinn"), None).unwrap_err();
+    assert!(
+        failure.diagnostics[0]
+            .help
+            .as_deref()
+            .unwrap_or_default()
+            .contains("spin")
+    );
+}

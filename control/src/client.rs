@@ -134,9 +134,11 @@ mod tests {
         let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = other.accept().unwrap();
+            let _ = stream.read(&mut [0; 1000]).unwrap();
             stream.write_all(b"SSH-2.0-x\r\n").unwrap();
         });
-        assert!(error().contains("is no run"));
+        let error = error();
+        assert!(error.contains("is no run"), "{error}");
         thread.join().unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! As much of HTTP/1.1 as one request a connection needs. Everything that is read has a limit in bytes and in time.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use crate::api::Answer;
@@ -17,6 +18,8 @@ const ARRIVE_TIME_MAX: Duration = Duration::from_secs(5);
 /// What is read from and answered on, with a limit in time.
 pub(crate) trait Connection: Read + Write {
     fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
+    /// Nothing more is written.
+    fn end(&self) -> io::Result<()>;
 }
 
 impl Connection for std::os::unix::net::UnixStream {
@@ -24,12 +27,20 @@ impl Connection for std::os::unix::net::UnixStream {
         self.set_read_timeout(Some(timeout))?;
         self.set_write_timeout(Some(timeout))
     }
+
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
 }
 
 impl Connection for std::net::TcpStream {
     fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(timeout))?;
         self.set_write_timeout(Some(timeout))
+    }
+
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
     }
 }
 
@@ -140,8 +151,13 @@ fn parse(bytes: &[u8]) -> Result<Option<(Request, usize, usize)>, Option<Answer>
     Ok(Some((request, length, head_len)))
 }
 
-/// Answers and ends the connection.
-pub(crate) fn write(connection: &mut impl Connection, answer: &Answer) -> io::Result<()> {
+/// Answers and ends the connection. What the other side still sends is read for so long: closed before, the connection
+/// would be reset, and the answer lost with it.
+pub(crate) fn write(
+    connection: &mut impl Connection,
+    answer: &Answer,
+    linger: Duration,
+) -> io::Result<()> {
     connection.set_timeout(ARRIVE_TIME_MAX)?;
     let Answer { status, body } = answer;
     let reason = match status {
@@ -163,7 +179,20 @@ pub(crate) fn write(connection: &mut impl Connection, answer: &Answer) -> io::Re
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
          Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
     );
-    connection.write_all(format!("{head}{body}\n").as_bytes())
+    connection.write_all(format!("{head}{body}\n").as_bytes())?;
+    connection.end()?;
+    let until = Instant::now() + linger;
+    let mut buffer = [0; 4096];
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        connection.set_timeout(left)?;
+        if connection.read(&mut buffer)? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +235,31 @@ mod tests {
             (request.host.as_deref(), request.origin.as_deref()),
             (Some("a"), Some("http://a"))
         );
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn no_bytes_break_it(
+            start in proptest::sample::select(vec!["", "GET / HTTP/1.1\r\n", "POST /vus HTTP/1.1\r\nContent-Length: 5\r\n"]),
+            pieces in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+                    proptest::sample::select(vec![
+                        b"\r\n".to_vec(), b"\r\n\r\n".to_vec(), b"Host: a".to_vec(), b"Origin:".to_vec(),
+                        b"content-length: 18446744073709551615".to_vec(), b"?".to_vec(), b"{}".to_vec(),
+                    ]),
+                ],
+                0..12,
+            ),
+        ) {
+            let mut bytes = start.as_bytes().to_vec();
+            bytes.extend(pieces.concat());
+            if let Ok(Some((request, _, head_len))) = parse(&bytes) {
+                proptest::prop_assert!(head_len <= bytes.len());
+                proptest::prop_assert!(!request.path.contains('?'));
+            }
+        }
     }
 
     #[test]

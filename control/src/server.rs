@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use loadr_engine::Control;
 
@@ -18,6 +19,10 @@ use crate::place;
 
 /// The most connections at once.
 const CONNECTIONS_MAX: usize = 16;
+
+/// How long is waited for an answered client to close. One that is refused holds up the next.
+const ANSWERED_LINGER: Duration = Duration::from_secs(1);
+const REFUSED_LINGER: Duration = Duration::from_millis(20);
 
 /// Listens until it is dropped.
 #[derive(Debug)]
@@ -92,7 +97,7 @@ impl Server {
             while !over.load(Ordering::Acquire) {
                 let Ok(connection) = accept() else {
                     // No descriptor is left, for one: it may be better later.
-                    thread::sleep(std::time::Duration::from_millis(50));
+                    thread::sleep(Duration::from_millis(50));
                     continue;
                 };
                 if over.load(Ordering::Acquire) {
@@ -125,7 +130,8 @@ fn serve<C: Connection + Send + 'static>(
     if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
         open.fetch_sub(1, Ordering::AcqRel);
         // Whoever has gone away needs no answer.
-        let _ = write(&mut connection, &Answer::error(503, "too many connections"));
+        let answer = Answer::error(503, "too many connections");
+        let _ = write(&mut connection, &answer, REFUSED_LINGER);
         return;
     }
     let left = Left(open);
@@ -138,7 +144,7 @@ fn serve<C: Connection + Send + 'static>(
             Err(Some(answer)) => answer,
             Err(None) => return,
         };
-        let _ = write(&mut connection, &answer);
+        let _ = write(&mut connection, &answer, ANSWERED_LINGER);
     };
     // Without a thread the connection is closed, and counted no more.
     let _ = thread::Builder::new()

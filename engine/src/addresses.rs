@@ -40,6 +40,18 @@ pub(crate) fn route<'p>(program: &'p Program, host: &'p str, port: u16) -> (&'p 
     }
 }
 
+/// The addresses of a host: an address is its own, and no resolver is asked for it.
+pub(crate) fn look_up(
+    resolver: &dyn Resolve,
+    host: &str,
+    port: u16,
+) -> io::Result<Vec<SocketAddr>> {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => Ok(vec![SocketAddr::new(ip, port)]),
+        Err(_) => resolver.resolve(host, port),
+    }
+}
+
 /// Whether a connection can go there from one of the addresses that the plan dials from.
 pub(crate) fn can_dial(source_ips: &[IpAddr], address: SocketAddr) -> bool {
     source_ips.is_empty()

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use loadr_config::Program;
 
 use crate::control::{Control, StopReason};
-use crate::metrics::{Record, Series, Trend, Values, for_each_series};
+use crate::metrics::{Record, Samples, Series, Trend, Values, for_each_series};
 use crate::moment::{Moment, ShardSecond};
 use crate::thresholds;
 
@@ -79,6 +79,8 @@ struct Second {
     wall_ns: u64,
     /// By shard.
     shards: Vec<ShardSecond>,
+    /// Every request, where an output wants them.
+    samples: Samples,
 }
 
 /// A second that every shard has passed.
@@ -86,16 +88,18 @@ pub(crate) struct Passed {
     progress: Progress,
     record: Record,
     shards: Vec<ShardSecond>,
+    samples: Samples,
 }
 
 impl Second {
     /// Adds what was measured before it.
-    fn add_before(&mut self, before: &Self) {
+    fn add_before(&mut self, before: Self) {
         self.record.add(&before.record);
         self.wall_ns += before.wall_ns;
         for (mine, theirs) in self.shards.iter_mut().zip(&before.shards) {
             mine.add_before(theirs);
         }
+        self.samples.add_before(before.samples);
     }
 }
 
@@ -167,6 +171,7 @@ impl Aggregate {
                     progress: &passed.progress,
                     second: &passed.record,
                     shards: &passed.shards,
+                    samples: &passed.samples,
                 });
                 control.passed(&passed.progress);
                 self.timeline.push(passed.progress);
@@ -187,8 +192,12 @@ impl Aggregate {
                 record: Record::new(program),
                 wall_ns: 0,
                 shards: vec![ShardSecond::default(); shards],
+                samples: Samples::default(),
             });
         second.record.add(&handover.record);
+        if let Some(samples) = &handover.record.samples {
+            second.samples.add(samples, self.start_ns);
+        }
         second.wall_ns = second.wall_ns.max(handover.wall_ns);
         let shard = handover.shard as usize;
         // Shards hand over at slightly different times, and a late one can hand over twice in a second.
@@ -213,7 +222,7 @@ impl Aggregate {
         while let Some(entry) = self.seconds.first_entry().filter(|e| *e.key() <= reached) {
             let (number, mut second) = entry.remove_entry();
             if let Some(piece) = self.piece.take() {
-                second.add_before(&piece);
+                second.add_before(piece);
             }
             let is_first = self.timeline.is_empty() && points.is_empty();
             let is_short = second.wall_ns < POINT_NS_MIN;
@@ -245,6 +254,7 @@ impl Aggregate {
             record,
             wall_ns,
             shards,
+            samples,
         } = second;
         let (requests, failed) = (record.requests_count(), record.failed_count());
         self.requests_total += requests;
@@ -269,6 +279,7 @@ impl Aggregate {
             progress,
             record,
             shards,
+            samples,
         }
     }
 
@@ -280,6 +291,7 @@ impl Aggregate {
             progress: &rest.progress,
             second: &rest.record,
             shards: &rest.shards,
+            samples: &rest.samples,
         })
     }
 

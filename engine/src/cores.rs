@@ -1,4 +1,9 @@
-//! Which processors the shards run on.
+//! Which processors the shards run on, and which are left to everything else.
+
+use std::marker::PhantomData;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 
 pub use loadr_config::CoreChoice;
 
@@ -53,6 +58,45 @@ pub fn choose(
     }
 }
 
+/// Keeps the calling thread off the processors in `used` for as long as it lives, where there are others that the thread
+/// may use: what watches a run must not take turns with a shard.
+#[must_use]
+pub fn stand_aside(used: &[usize]) -> Aside {
+    let aside = || -> nix::Result<CpuSet> {
+        let before = sched_getaffinity(Pid::from_raw(0))?;
+        let mut rest = before;
+        for &core in used {
+            rest.unset(core)?;
+        }
+        let is_left = (0..CpuSet::count()).any(|core| rest.is_set(core).unwrap_or(false));
+        if is_left {
+            sched_setaffinity(Pid::from_raw(0), &rest)?;
+        }
+        Ok(before)
+    };
+    // Where the system does not say or allow it, the thread runs where the system likes.
+    Aside {
+        before: aside().ok(),
+        not_send: PhantomData,
+    }
+}
+
+/// See [`stand_aside`]: the thread gets its processors back when this is dropped.
+#[derive(Debug)]
+pub struct Aside {
+    before: Option<CpuSet>,
+    /// It is about the thread that it was made on.
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = sched_setaffinity(Pid::from_raw(0), before);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +120,19 @@ mod tests {
         );
         let error = choose(Some(&CoreChoice::List(vec![4, 6])), &[4, 5], true).unwrap_err();
         assert!(error.contains("core 6") && error.contains("4,5"), "{error}");
+    }
+
+    #[test]
+    fn a_thread_stands_aside_where_there_is_another_core_and_comes_back() {
+        let all = available();
+        let (used, rest) = all.split_at(1);
+        let aside = stand_aside(used);
+        assert_eq!(available(), if rest.is_empty() { &all } else { rest });
+        drop(aside);
+        assert_eq!(available(), all);
+        let aside = stand_aside(&all);
+        assert_eq!(available(), all);
+        drop(aside);
+        assert_eq!(available(), all);
     }
 }

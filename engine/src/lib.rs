@@ -33,14 +33,14 @@ pub use addresses::{Resolve, SystemResolver};
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
-pub use metrics::{Kind, METRICS, MetricInfo, Series, Trend, Values};
+pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{
     Aggregates, CheckSummary, Detail, Distribution, Environment, ErrorSummary, Generator, Merged,
     MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point, ReadError, SUMMARY_BYTES_MAX,
-    SUMMARY_SCHEMA, Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary, histogram_log,
-    merge, summary_text,
+    SUMMARY_SCHEMA, Segment, SeriesSummary, Snapshot, Summary, TextStyle, ThresholdSummary,
+    figures, histogram_log, merge, summary_text,
 };
 pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]

@@ -5,7 +5,7 @@
 use loadr_config::Program;
 
 use crate::aggregate::{Aggregate, Handover, Progress};
-use crate::metrics::{Record, Series, Trend, for_each_series};
+use crate::metrics::{Record, RequestSample, Samples, Series, Trend, for_each_series};
 use crate::results::{self, ErrorSummary};
 use crate::thresholds::{self, ThresholdResult};
 
@@ -15,6 +15,7 @@ pub struct Moment<'a> {
     pub(crate) progress: &'a Progress,
     pub(crate) second: &'a Record,
     pub(crate) shards: &'a [ShardSecond],
+    pub(crate) samples: &'a Samples,
 }
 
 /// One shard in one second.
@@ -85,6 +86,12 @@ impl Moment<'_> {
     pub fn for_each_of_second(&self, mut f: impl FnMut(&Series<'_>)) {
         for_each_series(self.program(), self.second, &mut f);
         self.aggregate.for_each_gauge(f);
+    }
+
+    /// Every request of this second, where an output of the plan wants them, and how many more there were than are kept.
+    #[must_use]
+    pub fn samples(&self) -> (&[RequestSample], u64) {
+        (&self.samples.lines, self.samples.dropped)
     }
 
     /// Calls `f` for each series of the run so far, gauges included.

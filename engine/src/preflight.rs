@@ -10,7 +10,7 @@ use loadr_ring::{Ring, Settings};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::ClientConfig;
 
-use crate::addresses::{Addresses, Resolve, can_dial, route};
+use crate::addresses::{Addresses, Resolve, can_dial, look_up, route};
 use crate::tls::client_config;
 
 /// How long a target may take to accept the first connection.
@@ -149,7 +149,7 @@ fn reach(
     resolver: &dyn Resolve,
 ) -> Result<SocketAddr, (String, &'static str)> {
     let (host, port) = route(program, host, port);
-    let candidates = resolver.resolve(host, port).map_err(|error| {
+    let candidates = look_up(resolver, host, port).map_err(|error| {
         (
             format!("cannot resolve the host `{host}`: {error}"),
             "check the name, or use an address",

@@ -11,6 +11,7 @@ use crate::addresses::{Refresher, Resolve, SystemResolver};
 use crate::aggregate::Aggregate;
 use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
+use crate::cores::stand_aside;
 use crate::error_kind::ErrorKind;
 use crate::instances::Fleet;
 use crate::leases::leases;
@@ -32,6 +33,8 @@ pub struct RunSpec {
     pub seed: u64,
     /// Whether it is a failure of the run when the generator may have been the bottleneck.
     pub is_strict: bool,
+    /// Whether what the first virtual user sends and gets is written to standard error.
+    pub shows_http: bool,
 }
 
 /// Why a run could not begin, or broke off.
@@ -126,6 +129,7 @@ pub fn run_resolving(
         let shard = ShardSpec {
             index: index as u32,
             count: spec.cores.len() as u32,
+            shows: spec.shows_http && index == 0,
             program: Arc::clone(&program),
             plugins: Arc::clone(plugins),
             fleet: Arc::clone(&fleet),
@@ -156,6 +160,7 @@ pub fn run_resolving(
     }
     drop(handovers);
     let names = Refresher::start(&program, resolver, addresses, name_changes);
+    let _aside = stand_aside(&spec.cores);
     let started_ms = unix_ms();
     let start = line.wait_start();
     if let Some(start_ns) = start {

@@ -39,10 +39,10 @@ fn open(iterations: u64) -> String {
 }
 
 /// Allocations and requests of a run, the whole process counted.
-fn run(http: &str, flow: &str, executor: &str) -> (f64, f64) {
+fn run(http: &str, flow: &str, executor: &str, pipeline: u32) -> (f64, f64) {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins");
     let text = format!(
-        "defaults: {{ http: {{ {http} }} }}\n\
+        "engine: {{ pipeline: {pipeline} }}\ndefaults: {{ http: {{ {http} }} }}\n\
          data:\n  d: {{ type: inline, rows: [ {{ a: 1, b: x }}, {{ a: 2, b: y }} ] }}\n  e: {{ type: inline, mode: per_vu, pick: shuffle, rows: [ {{ a: 1 }}, {{ a: 2 }} ] }}\n\
          plugins:\n  - {{ name: order-id, path: \"{0}/order-id\" }}\n  - {{ name: order-check, path: \"{0}/order-check\" }}\n\
          scenarios:\n  s:\n    {executor}\n    flow:\n{flow}",
@@ -71,6 +71,7 @@ fn run(http: &str, flow: &str, executor: &str) -> (f64, f64) {
             cores,
             seed: 1,
             is_strict: false,
+            shows_http: false,
         },
         &control,
         |_| (),
@@ -114,6 +115,21 @@ fn the_steady_state_allocates_nothing() {
             r#"
       - request: { url: /order, extract: [{ type: regex, name: id, expression: "id=(ORDER-[0-9]+);" }, { type: boundary, name: id2, left: "id=", right: ";" }] }
       - request: { url: "/orders/${id}", headers: { x-id: "${id2} ${vu} ${iteration}" }, checks: [{ type: body_contains, value: "${id}" }] }
+"#,
+        ),
+        (
+            "pipelined",
+            closed,
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
+        ),
+        (
+            "pipelined and templated",
+            closed,
+            NOTHING,
+            r#"
+      - request: { url: "/echo?n=${iteration}", headers: { x-id: "${vu} ${uuid}" }, body: "${data.d.b}", checks: [{ type: size, min: 1 }] }
+      - request: { url: /bytes/2000, assert: [{ type: size, equals: 2000 }] }
 "#,
         ),
         (
@@ -180,9 +196,11 @@ fn the_steady_state_allocates_nothing() {
             format!("base_url: \"{base_url}\"")
         };
         // What is loaded and grown once is paid before.
-        run(&http, flow, &executor(SHORT));
-        let (short, fewer) = run(&http, flow, &executor(SHORT));
-        let (long, more) = run(&http, flow, &executor(LONG));
+        let pipeline = if name.starts_with("pipelined") { 16 } else { 1 };
+        let run = |iterations| run(&http, flow, &executor(iterations), pipeline);
+        run(SHORT);
+        let (short, fewer) = run(SHORT);
+        let (long, more) = run(LONG);
         let each = (long - short) / (more - fewer);
         println!(
             "{name}: {each:.5} allocations a request ({short} in {fewer}, {long} in {more} requests)"

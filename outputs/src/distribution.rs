@@ -65,8 +65,7 @@ impl Distribution {
             exponential: Vec::new(),
             fixed: [0; BOUNDS_NS.len() + 1],
         };
-        let ranks = PERCENTS
-            .map(|percent| ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count.max(1)));
+        let ranks = PERCENTS.map(|percent| Trend::rank(percent, count));
         let (mut seen, mut next_rank, mut bound) = (0, 0, 0);
         trend.for_each_bucket(|low_ns, high_ns, n| {
             seen += n;

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::distribution::Distribution;
-use crate::second::{Key, Second, Value};
+use crate::requests::RequestLines;
+use crate::second::{Key, Samples, Second, Value};
 use crate::tally::Tally;
 use crate::worker::Sink;
 
@@ -60,16 +61,43 @@ pub(crate) struct JsonFile {
     lines: Lines,
     /// Metrics that have had their line.
     described: Vec<&'static str>,
+    /// Where each request gets a line of its own.
+    requests: Option<RequestLines>,
     buffer: Vec<u8>,
 }
 
+/// About how many bytes are written at once.
+const WRITE_BYTES: usize = 1 << 20;
+
 impl JsonFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path, requests: Option<RequestLines>) -> Result<Self, String> {
         Ok(Self {
             lines: Lines::open(path)?,
             described: Vec::new(),
+            requests,
             buffer: Vec::new(),
         })
+    }
+
+    fn add_requests(&mut self, samples: &Samples, tally: &Tally) {
+        let Some(requests) = &self.requests else {
+            return;
+        };
+        self.buffer.clear();
+        let mut lines = 0;
+        let mut samples_left = samples.lines.iter().peekable();
+        while let Some(sample) = samples_left.next() {
+            requests.add(&mut self.buffer, sample, samples.started_ms);
+            lines += 1;
+            if self.buffer.len() >= WRITE_BYTES || samples_left.peek().is_none() {
+                match self.lines.add(&self.buffer) {
+                    Ok(()) => tally.delivered(lines),
+                    Err(error) => tally.failed(error.to_string()),
+                }
+                self.buffer.clear();
+                lines = 0;
+            }
+        }
     }
 }
 
@@ -79,7 +107,7 @@ impl Sink for JsonFile {
             self.buffer.clear();
             let described = self.described.len();
             let time = rfc3339_ms(second.unix_ms);
-            for point in &second.points {
+            for point in second.points.iter() {
                 let metric = point.series.metric;
                 if !self.described.contains(&metric) {
                     self.described.push(metric);
@@ -101,6 +129,7 @@ impl Sink for JsonFile {
                     tally.failed(error.to_string());
                 }
             }
+            self.add_requests(&second.samples, tally);
         }
     }
 }
@@ -278,7 +307,7 @@ impl Sink for CsvFile {
     fn deliver(&mut self, seconds: &[Arc<Second>], tally: &Tally) {
         for second in seconds {
             let bytes = rows(|writer| {
-                for point in &second.points {
+                for point in second.points.iter() {
                     write_row(writer, second, &point.series, &point.value)?;
                 }
                 Ok(())
@@ -354,7 +383,7 @@ mod tests {
     fn json_lines_hold_hostile_names_and_every_figure() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
-        let mut file = JsonFile::open(&path).unwrap();
+        let mut file = JsonFile::open(&path, None).unwrap();
         let (reqs, checks) = (
             key(0, "http_reqs", &[("name", HOSTILE)]),
             key(1, "checks", &[("check", "c")]),
@@ -420,7 +449,7 @@ mod tests {
     fn a_place_that_cannot_be_written_is_an_error_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing/a.json");
-        let error = JsonFile::open(&path).err().unwrap();
+        let error = JsonFile::open(&path, None).err().unwrap();
         assert!(
             error.contains("missing/a.json") && error.contains("No such file"),
             "{error}"
@@ -430,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_a_full_disk_does_not_take_is_counted() {
-        let mut file = JsonFile::open(Path::new("/dev/full")).unwrap();
+        let mut file = JsonFile::open(Path::new("/dev/full"), None).unwrap();
         let reqs = key(0, "http_reqs", &[]);
         let tally = Tally::default();
         let one = Arc::new(second(5, &[(&reqs, Value::Counter(3))]));

@@ -12,6 +12,7 @@ mod influxdb;
 mod otlp;
 mod prometheus;
 mod protobuf;
+mod requests;
 mod second;
 mod statsd;
 mod tally;
@@ -28,7 +29,8 @@ use file::{CsvFile, JsonFile};
 use influxdb::InfluxDb;
 use otlp::Otlp;
 use prometheus::{Page, RemoteWrite};
-use second::Seconds;
+use requests::RequestLines;
+use second::{Second, Seconds};
 use statsd::Statsd;
 use worker::{Sink, Worker};
 
@@ -57,14 +59,14 @@ impl Outputs {
         let mut problems = Vec::new();
         for output in &program.outputs {
             match made.sink(output, program) {
-                Ok(sink) => match Worker::start(output.shown.clone(), sink, program, cores) {
+                Ok(sink) => match Worker::start(output, sink, program, cores) {
                     Ok(worker) => made.workers.push(worker),
                     Err(error) => problems.push(diagnostic(
                         output,
-                        format!("cannot start a thread for it: {error}"),
+                        &format!("cannot start a thread for it: {error}"),
                     )),
                 },
-                Err(message) => problems.push(diagnostic(output, message)),
+                Err(message) => problems.push(diagnostic(output, &message)),
             }
         }
         for diagnostic in problems.iter_mut().chain(&mut made.warnings) {
@@ -81,11 +83,14 @@ impl Outputs {
         let mut reach = |receiver| {
             if let Err(message) = http::reach(receiver) {
                 let message = format!("{message}: it is tried again each second of the run");
-                self.warnings.push(diagnostic(output, message));
+                self.warnings.push(diagnostic(output, &message));
             }
         };
         Ok(match &output.to {
-            OutputTo::Json { path, .. } => Box::new(JsonFile::open(path)?),
+            OutputTo::Json { path, samples } => {
+                let lines = samples.then(|| RequestLines::new(program));
+                Box::new(JsonFile::open(path, lines)?)
+            }
             OutputTo::Csv { path } => Box::new(CsvFile::open(path)?),
             OutputTo::PrometheusScrape {
                 listen,
@@ -138,10 +143,21 @@ impl Outputs {
         if self.workers.is_empty() {
             return;
         }
-        let second = Arc::new(self.seconds.take(moment));
+        let (whole, plain) = self.take(moment);
         for worker in &self.workers {
-            worker.offer(&second);
+            worker.offer(&whole, &plain);
         }
+    }
+
+    /// A second, and the same without its samples.
+    fn take(&mut self, moment: &Moment<'_>) -> (Arc<Second>, Arc<Second>) {
+        let whole = Arc::new(self.seconds.take(moment));
+        let plain = if whole.samples.lines.is_empty() {
+            Arc::clone(&whole)
+        } else {
+            Arc::new(whole.without_samples())
+        };
+        (whole, plain)
     }
 
     /// Delivers what is left, `rest` being what was measured after the last moment; takes at most five seconds. What
@@ -150,7 +166,7 @@ impl Outputs {
         let deadline = Instant::now() + FLUSH;
         let last = rest
             .filter(|_| !self.workers.is_empty())
-            .map(|rest| Arc::new(self.seconds.take(rest)));
+            .map(|rest| self.take(rest));
         for worker in &mut self.workers {
             worker.end(last.as_ref(), deadline);
         }
@@ -189,7 +205,7 @@ impl Outputs {
     }
 }
 
-fn diagnostic(output: &Output, message: String) -> Diagnostic {
+fn diagnostic(output: &Output, message: &str) -> Diagnostic {
     Diagnostic {
         path: output.location.path.clone(),
         line: output.location.line,

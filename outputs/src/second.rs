@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use loadr_engine::{Moment, Series, Trend, Values};
+use loadr_engine::{Moment, RequestSample, Series, Trend, Values};
 
 use crate::distribution::Distribution;
 
@@ -21,7 +21,31 @@ pub(crate) struct Second {
     pub(crate) unix_ms: u64,
     /// Since the start of the run.
     pub(crate) elapsed_secs: f64,
-    pub(crate) points: Vec<Point>,
+    /// Shared with the same second without its samples.
+    pub(crate) points: Arc<Vec<Point>>,
+    pub(crate) samples: Samples,
+}
+
+/// Every request of a second, where an output wants them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples {
+    /// When the run began, in milliseconds since 1970.
+    pub(crate) started_ms: u64,
+    pub(crate) lines: Arc<Vec<RequestSample>>,
+    /// More of them, that there was no room for.
+    pub(crate) dropped: u64,
+}
+
+impl Second {
+    /// The same second without its samples.
+    pub(crate) fn without_samples(&self) -> Self {
+        Self {
+            unix_ms: self.unix_ms,
+            elapsed_secs: self.elapsed_secs,
+            points: Arc::clone(&self.points),
+            samples: Samples::default(),
+        }
+    }
 }
 
 /// A series in one second.
@@ -49,10 +73,13 @@ pub(crate) enum Value {
     Trend(Box<Distribution>),
 }
 
+/// A metric and tags.
+type Named = (&'static str, Vec<(String, String)>);
+
 /// Makes seconds of moments.
 #[derive(Debug, Default)]
 pub(crate) struct Seconds {
-    keys: HashMap<(&'static str, Vec<(String, String)>), Arc<Key>>,
+    keys: HashMap<Named, Arc<Key>>,
     /// When the run began, in milliseconds since 1970: from then on the run's own clock counts.
     started_ms: Option<u64>,
     last_ms: u64,
@@ -84,10 +111,16 @@ impl Seconds {
                 value: folded.value(),
             });
         }
+        let (lines, dropped) = moment.samples();
         Second {
             unix_ms: self.last_ms,
             elapsed_secs,
-            points,
+            points: Arc::new(points),
+            samples: Samples {
+                started_ms,
+                lines: Arc::new(lines.to_vec()),
+                dropped,
+            },
         }
     }
 
@@ -119,7 +152,7 @@ impl Seconds {
         }
     }
 
-    fn add(&mut self, wanted: (&'static str, Vec<(String, String)>)) -> Arc<Key> {
+    fn add(&mut self, wanted: Named) -> Arc<Key> {
         let key = Arc::new(Key {
             id: self.keys.len(),
             metric: wanted.0,
@@ -214,21 +247,24 @@ pub(crate) mod tests {
         Second {
             unix_ms,
             elapsed_secs: 1.0,
-            points: points
-                .iter()
-                .map(|(key, value)| Point {
-                    series: Arc::clone(key),
-                    value: match value {
-                        Value::Counter(n) => Value::Counter(*n),
-                        Value::Rate { trues, count } => Value::Rate {
-                            trues: *trues,
-                            count: *count,
+            points: Arc::new(
+                points
+                    .iter()
+                    .map(|(key, value)| Point {
+                        series: Arc::clone(key),
+                        value: match value {
+                            Value::Counter(n) => Value::Counter(*n),
+                            Value::Rate { trues, count } => Value::Rate {
+                                trues: *trues,
+                                count: *count,
+                            },
+                            Value::Gauge(x) => Value::Gauge(*x),
+                            Value::Trend(trend) => Value::Trend(trend.clone()),
                         },
-                        Value::Gauge(x) => Value::Gauge(*x),
-                        Value::Trend(trend) => Value::Trend(trend.clone()),
-                    },
-                })
-                .collect(),
+                    })
+                    .collect(),
+            ),
+            samples: Samples::default(),
         }
     }
 

@@ -161,7 +161,7 @@ impl Sink for Statsd {
         for second in seconds {
             let mut failed = None;
             let mut lost = 0;
-            for point in &second.points {
+            for point in second.points.iter() {
                 if let Err(error) = self.put_point(&point.series, &point.value) {
                     lost += 1;
                     failed.get_or_insert(error);

@@ -37,7 +37,7 @@ impl Totals {
             self.first_ms = second.unix_ms.saturating_sub(elapsed_ms);
         }
         self.last_ms = second.unix_ms;
-        for point in &second.points {
+        for point in second.points.iter() {
             let id = point.series.id;
             if self.series.len() <= id {
                 self.series.resize_with(id + 1, || None);

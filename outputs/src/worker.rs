@@ -2,12 +2,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use loadr_config::Program;
+use loadr_config::{Output, OutputTo, Program, Secrets};
 use loadr_engine::{OutputSummary, cores};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -17,6 +17,9 @@ use crate::tally::Tally;
 
 /// How many seconds wait at most. Longer than one delivery may take, unless the plan says so.
 const QUEUE: usize = 16;
+
+/// The most samples that wait in the queue: 112 MiB.
+const SAMPLES_MAX: usize = 2 << 20;
 
 /// Where an output's seconds go. All of it runs on the output's thread.
 pub(crate) trait Sink: Send {
@@ -33,12 +36,16 @@ pub(crate) struct Worker {
     tally: Arc<Tally>,
     queue: Option<SyncSender<Arc<Second>>>,
     done: Receiver<()>,
-    redact: Arc<loadr_config::Secrets>,
+    redact: Arc<Secrets>,
+    /// Whether it takes each request by itself.
+    wants_samples: bool,
+    /// Samples that wait.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Worker {
     pub(crate) fn start(
-        shown: String,
+        output: &Output,
         mut sink: Box<dyn Sink>,
         program: &Program,
         shard_cores: &[usize],
@@ -47,6 +54,8 @@ impl Worker {
         let (queue, inbox) = sync_channel::<Arc<Second>>(QUEUE);
         let (ended, done) = channel();
         let own = Arc::clone(&tally);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::clone(&waiting);
         let spare = spare(&cores::available(), shard_cores);
         thread::Builder::new()
             .name("output".to_owned())
@@ -57,6 +66,8 @@ impl Worker {
                     seconds.push(second);
                     seconds.extend(inbox.try_iter());
                     sink.deliver(&seconds, &own);
+                    let samples = seconds.iter().map(|second| second.samples.lines.len());
+                    taken.fetch_sub(samples.sum(), Ordering::Relaxed);
                     seconds.clear();
                 }
                 sink.finish(&own);
@@ -64,33 +75,56 @@ impl Worker {
                 let _ = ended.send(());
             })?;
         Ok(Self {
-            shown,
+            shown: output.shown.clone(),
             tally,
             queue: Some(queue),
             done,
             redact: Arc::clone(&program.secrets),
+            wants_samples: matches!(output.to, OutputTo::Json { samples: true, .. }),
+            waiting,
         })
     }
 
-    /// Offers a second; where there is no room it is dropped.
-    pub(crate) fn offer(&self, second: &Arc<Second>) {
-        let points = second.points.len() as u64;
-        self.tally.given.fetch_add(points, Ordering::Relaxed);
-        if let Some(queue) = &self.queue {
-            let _ = queue.try_send(Arc::clone(second));
+    /// Offers a second, which is there with its samples and without; where there is no room it is dropped.
+    pub(crate) fn offer(&self, whole: &Arc<Second>, plain: &Arc<Second>) {
+        let second = self.chosen(whole, plain);
+        if let Some(queue) = &self.queue
+            && let Err(refused) = queue.try_send(second)
+        {
+            self.refused(refused);
         }
     }
 
+    /// Counts the second as given; the form of it that there is room for.
+    fn chosen(&self, whole: &Arc<Second>, plain: &Arc<Second>) -> Arc<Second> {
+        let mut given = whole.points.len() as u64;
+        let samples = whole.samples.lines.len();
+        let mut second = plain;
+        if self.wants_samples {
+            given += samples as u64 + whole.samples.dropped;
+            if self.waiting.load(Ordering::Relaxed) + samples <= SAMPLES_MAX {
+                self.waiting.fetch_add(samples, Ordering::Relaxed);
+                second = whole;
+            }
+        }
+        self.tally.given.fetch_add(given, Ordering::Relaxed);
+        Arc::clone(second)
+    }
+
+    fn refused(&self, error: TrySendError<Arc<Second>>) {
+        let (TrySendError::Full(second) | TrySendError::Disconnected(second)) = error;
+        self.waiting
+            .fetch_sub(second.samples.lines.len(), Ordering::Relaxed);
+    }
+
     /// Says that no seconds come after this one.
-    pub(crate) fn end(&mut self, last: Option<&Arc<Second>>, deadline: Instant) {
+    pub(crate) fn end(&mut self, last: Option<&(Arc<Second>, Arc<Second>)>, deadline: Instant) {
         let _ = self.tally.deadline.set(deadline);
         let Some(queue) = self.queue.take() else {
             return;
         };
-        let Some(last) = last else { return };
-        let points = last.points.len() as u64;
-        self.tally.given.fetch_add(points, Ordering::Relaxed);
-        let mut last = Arc::clone(last);
+        let Some((whole, plain)) = last else { return };
+        let mut last = self.chosen(whole, plain);
         while let Err(TrySendError::Full(back)) = queue.try_send(last) {
             if Instant::now() >= deadline {
                 return;

@@ -18,6 +18,7 @@ impl Compiler<'_> {
             cores,
             source_ips: self.source_ips(),
             source_ips_at: source_ips_at.map(|text| text.at.location()),
+            spin: plan.engine.spin.unwrap_or_default(),
         }
     }
 

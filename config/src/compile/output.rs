@@ -10,7 +10,7 @@ use super::Compiler;
 use super::builder::Fragment;
 use crate::diagnostic::shown;
 use crate::node::At;
-use crate::plan::{Output as PlanOutput, OutputTo as To, Receiver as PlanReceiver, Text};
+use crate::plan::{InfluxDb, Output as PlanOutput, OutputTo as To, Receiver as PlanReceiver, Text};
 use crate::program::{Escape, Histograms, Output, OutputTo, Receiver, StatsdTags};
 use crate::secret::Hidden;
 use crate::url::{Authority, authority, check_scheme, scheme};
@@ -135,7 +135,7 @@ impl Compiler<'_> {
                 let to = OutputTo::Otlp(self.receiver(receiver, &url, whole)?);
                 (format!("otlp {}", url.origin), to)
             }
-            To::InfluxDb { .. } => self.influxdb(&output.to, &output.at)?,
+            To::InfluxDb(influxdb) => self.influxdb(influxdb, &output.at)?,
             To::Statsd {
                 address,
                 prefix,
@@ -161,8 +161,8 @@ impl Compiler<'_> {
         })
     }
 
-    fn influxdb(&mut self, to: &To, at: &At) -> Option<(String, OutputTo)> {
-        let To::InfluxDb {
+    fn influxdb(&mut self, plan: &InfluxDb, at: &At) -> Option<(String, OutputTo)> {
+        let InfluxDb {
             url,
             database,
             username,
@@ -171,10 +171,7 @@ impl Compiler<'_> {
             bucket,
             token,
             receiver,
-        } = to
-        else {
-            return None;
-        };
+        } = plan;
         let url = self.receiver_url(url)?;
         let mut text = |text: &Option<Text>| match text {
             Some(text) => self.private_text(text).map(Some),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::data::{A_SECRET, A_SOURCE};
+use super::engine::ENGINE;
 use super::output::AN_OUTPUT;
 use super::scenario::{SCENARIO, THINK_TIME};
 use super::{Choice, Key, Kind, Status, Table, key, not_yet, only, required, word};
@@ -97,24 +98,6 @@ const PLAN_KEYS: &[Key] = &[
 
 pub(super) const NO_SCRIPT: &str =
     "there is no script engine; a plugin of kind `extractor` or `assertion` computes on responses";
-
-static ENGINE: Table = Table {
-    what: "`engine`",
-    groups: &[ENGINE_KEYS],
-};
-
-const ENGINE_KEYS: &[Key] = &[
-    key(
-        "cores",
-        Kind::Text,
-        "How many cores to use, or which, such as `2-9,12`; `--cores` goes before it",
-    ),
-    key(
-        "source_ips",
-        Kind::OneOrMore(&Kind::Name),
-        "The machine's own addresses to dial from, in turn, each an address or a CIDR such as `10.0.0.16/28`",
-    ),
-];
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",

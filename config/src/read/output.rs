@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use crate::language;
-use crate::plan::{Output, OutputTo, Receiver};
+use crate::plan::{InfluxDb, Output, OutputTo, Receiver};
 
 pub(super) fn read_outputs(root: &Reader<'_>) -> Vec<Output> {
     let mut outputs = Vec::new();
@@ -39,7 +39,7 @@ fn read_to(kind: &str, reader: &Reader<'_>) -> Option<OutputTo> {
             url: reader.text("url")?,
             receiver: receiver(reader),
         },
-        "influxdb" => OutputTo::InfluxDb {
+        "influxdb" => OutputTo::InfluxDb(Box::new(InfluxDb {
             url: reader.text("url")?,
             database: reader.text("database"),
             username: reader.text("username"),
@@ -48,7 +48,7 @@ fn read_to(kind: &str, reader: &Reader<'_>) -> Option<OutputTo> {
             bucket: reader.text("bucket"),
             token: reader.text("token"),
             receiver: receiver(reader),
-        },
+        })),
         "statsd" => OutputTo::Statsd {
             address: reader.text("address")?,
             prefix: reader.text("prefix"),

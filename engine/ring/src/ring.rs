@@ -303,6 +303,8 @@ impl Ring {
         socket.sending = true;
         if bytes.len() > CHUNK_BYTES {
             let generation = socket.generation;
+            // Not in the arena, but its time is taken as that of the others.
+            self.staged.push(slot);
             self.send_rest(Rest {
                 slot,
                 generation,

@@ -4,6 +4,9 @@ mod body;
 pub(crate) mod cache;
 mod cookies;
 mod decode;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod fuzz;
 mod head;
 pub(crate) mod redirect;
 mod render;
@@ -12,7 +15,7 @@ mod tunnel;
 
 pub(crate) use cookies::{Jar, Visit};
 pub(crate) use decode::Decoder;
-pub(crate) use head::{HEADERS_MAX, header_space, note, parse as parse_head};
+pub(crate) use head::{Expected, HEADERS_AT_HAND, header_space, note, parse as parse_head};
 pub(crate) use render::{RenderError, Values, decimal, render};
 pub(crate) use response::{Advance, Reader, Response, Wanted};
 pub(crate) use tunnel::connect_answer;

@@ -6,7 +6,7 @@
 use httparse::Header;
 
 use super::body::Chunked;
-use super::head::{self, Framing, HEAD_BYTES_MAX, Head, header_space, note};
+use super::head::{self, Expected, Framing, HEAD_BYTES_MAX, Head, header_space, note};
 use crate::error_kind::ErrorKind;
 
 /// A whole response, borrowed from wherever its bytes lie.
@@ -25,7 +25,7 @@ pub(crate) struct Response<'b> {
 /// What a request wants of its response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    pub(crate) to_head_request: bool,
+    pub(crate) expected: Expected,
     pub(crate) headers: bool,
     /// The notes with which header fields are wanted in any case.
     pub(crate) notes: u8,
@@ -132,7 +132,7 @@ impl Reader {
             // The head in one run, and mostly the body with it.
             loop {
                 let mut space = header_space();
-                let parsed = head::parse(&run[at..], &mut space, wanted.to_head_request);
+                let parsed = head::parse(&run[at..], &mut space, wanted.expected);
                 if parsed.is_err() && head::is_folded(&run[at..]) {
                     break;
                 }
@@ -193,7 +193,7 @@ impl Reader {
             }
             head::unfold(&mut self.head_bytes);
             let mut space = header_space();
-            let parsed = head::parse(&self.head_bytes, &mut space, wanted.to_head_request)?;
+            let parsed = head::parse(&self.head_bytes, &mut space, wanted.expected)?;
             let Some((head, _)) = parsed else {
                 return Ok((Advance::More, None));
             };
@@ -292,7 +292,7 @@ impl Reader {
     ) -> Result<R, ErrorKind> {
         let mut space = header_space();
         let headers = if wanted.reads_headers(&self.head) {
-            match head::parse(&self.head_bytes, &mut space, wanted.to_head_request)? {
+            match head::parse(&self.head_bytes, &mut space, wanted.expected)? {
                 Some((_, headers)) => headers,
                 None => return Err(ErrorKind::Protocol),
             }
@@ -323,7 +323,10 @@ mod tests {
     use super::*;
 
     const WANTED: Wanted = Wanted {
-        to_head_request: false,
+        expected: Expected {
+            to_head_request: false,
+            headers_max: 128,
+        },
         headers: true,
         notes: 0,
         body: true,
@@ -446,7 +449,10 @@ mod tests {
     #[test]
     fn a_response_to_head_has_no_body_whatever_it_says() {
         let wanted = Wanted {
-            to_head_request: true,
+            expected: Expected {
+                to_head_request: true,
+                ..WANTED.expected
+            },
             ..WANTED
         };
         let head = &PLAIN[..PLAIN.len() - 5];
@@ -486,6 +492,35 @@ mod tests {
         };
         assert!(read(&[PLAIN], &wanted).unwrap().is_some());
         assert!(read(&[CHUNKED], &wanted).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_long_body_that_is_read_is_copied_a_constant_number_of_times() {
+        let (pieces, piece) = (16 * 1024, [b'x'; 1024]);
+        let wanted = Wanted {
+            body_bytes_max: 1 << 30,
+            ..WANTED
+        };
+        for framing in [
+            format!("Content-Length: {}", pieces * piece.len()),
+            "Connection: close".to_owned(),
+        ] {
+            let mut reader = Reader::new();
+            let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
+            reader.advance(head.as_bytes(), &wanted, seen).unwrap();
+            let (mut moved, mut capacity) = (0, 0);
+            for i in 1..=pieces {
+                let judged = reader.advance(&piece, &wanted, |r| r.body.len()).unwrap().1;
+                if reader.body_bytes.capacity() != capacity {
+                    capacity = reader.body_bytes.capacity();
+                    moved += i * piece.len();
+                }
+                let whole = i == pieces && framing.starts_with("Content-Length");
+                assert_eq!(judged, whole.then_some(pieces * piece.len()));
+            }
+            // What growing moved, at worst: each byte some three times in all.
+            assert!(moved <= 4 * pieces * piece.len(), "{moved}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A proxy's answer to CONNECT.
 
-use super::head::{header_space, parse};
+use super::head::{Expected, HEADERS_AT_HAND, header_space, parse};
 use crate::error_kind::ErrorKind;
 
 /// How long the answer is, interim ones before it included, and its status; `None` while it is not whole. It has no
@@ -12,7 +12,12 @@ pub(crate) fn connect_answer(bytes: &[u8]) -> Result<Option<(usize, u16)>, Error
     let mut at = 0;
     loop {
         let mut space = header_space();
-        let Some((head, _)) = parse(&bytes[at..], &mut space, true)? else {
+        // A tunnel's answer has no content (RFC 9110 section 9.3.6), as one to HEAD.
+        let expected = Expected {
+            to_head_request: true,
+            headers_max: HEADERS_AT_HAND as u32,
+        };
+        let Some((head, _)) = parse(&bytes[at..], &mut space, expected)? else {
             return Ok(None);
         };
         at += head.len;

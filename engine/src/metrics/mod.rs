@@ -2,11 +2,14 @@
 //! named, tagged series.
 
 mod record;
+mod samples;
 mod series;
 mod spread;
 mod trend;
 
 pub(crate) use record::{Record, Sample};
+pub use samples::RequestSample;
+pub(crate) use samples::Samples;
 pub(crate) use series::for_each_series;
 pub use series::{Kind, METRICS, MetricInfo, Series, Values};
 pub(crate) use spread::{Exact, Spread};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use loadr_config::{CheckId, PluginId, Program, RequestId, ScenarioId, Secrets};
 
+use super::samples::Samples;
 use super::trend::Trend;
 use crate::error_kind::ErrorKind;
 
@@ -162,6 +163,8 @@ pub(crate) struct Record {
     /// By kind, in the order in which they were first seen.
     pub(crate) errors: Vec<(ErrorKind, ErrorRecord)>,
     pub(crate) lag: Trend,
+    /// Every request by itself, where an output wants them. Not added up: see the aggregator.
+    pub(crate) samples: Option<Box<Samples>>,
     /// What is taken out of every text before it is kept: a target may send back what it was sent.
     secrets: Arc<Secrets>,
 }
@@ -180,6 +183,7 @@ impl Record {
             scenarios: vec![ScenarioRecord::default(); program.scenarios.len()],
             errors: Vec::new(),
             lag: Trend::new(),
+            samples: Samples::wanted(program),
             secrets: Arc::clone(&program.secrets),
         }
     }
@@ -187,6 +191,9 @@ impl Record {
     /// Counts a finished request.
     #[inline]
     pub(crate) fn request(&mut self, step: RequestId, sample: &Sample) {
+        if let Some(samples) = &mut self.samples {
+            samples.push(step, sample);
+        }
         let outcome = Outcome {
             status: sample.status,
             error: sample.error,
@@ -246,6 +253,18 @@ impl Record {
         let record = &mut self.scenarios[scenario.at()];
         record.iterations += 1;
         record.iteration_duration.record(ns);
+    }
+
+    /// Counts so many events that were acted on one after the other, the last of them so long after they had come. Each
+    /// counts as having waited for the end of its quarter: a little too long, never too short.
+    #[inline]
+    pub(crate) fn lag_of(&mut self, events: u64, last_ns: u64) {
+        let parts = events.min(4);
+        for part in 0..parts {
+            let (from, to) = (events * part / parts, events * (part + 1) / parts);
+            self.lag
+                .record_many(last_ns * (part + 1) / parts, to - from);
+        }
     }
 
     /// Counts an error and its text.
@@ -341,6 +360,9 @@ impl Record {
         }
         self.errors.clear();
         self.lag.clear();
+        if let Some(samples) = &mut self.samples {
+            samples.clear();
+        }
     }
 
     /// Requests finished.

@@ -60,6 +60,22 @@ impl Trend {
         let _ = self.histogram.record(ns);
     }
 
+    /// Counts a duration so many times.
+    pub fn record_many(&mut self, ns: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let ns = ns.min(HIGHEST_NS);
+        self.min_ns = self.min_ns.min(ns);
+        if ns == 0 {
+            self.zeros += count;
+            return;
+        }
+        self.sum_ns += u128::from(ns) * u128::from(count);
+        self.max_ns = self.max_ns.max(ns);
+        let _ = self.histogram.record_n(ns, count);
+    }
+
     /// Counts a duration of zero.
     #[inline]
     pub fn record_zero(&mut self) {
@@ -191,6 +207,14 @@ impl Trend {
         }
     }
 
+    /// Which of so many values in ascending order, from 1, is the one that `percent` (0 to 100) of them do not exceed.
+    #[must_use]
+    pub fn rank(percent: f64, count: u64) -> u64 {
+        // Rounding must not make 7 % of 100 the eighth.
+        let exact = percent * count as f64 / 100.0 * (1.0 - 1e-13);
+        (exact.ceil() as u64).clamp(1, count.max(1))
+    }
+
     /// The value in milliseconds that `percent` (0 to 100) of all values do not exceed, to three significant digits and
     /// never outside minimum and maximum; 0 when empty.
     #[must_use]
@@ -199,7 +223,7 @@ impl Trend {
         if count == 0 {
             return 0.0;
         }
-        let rank = ((percent / 100.0 * count as f64).ceil() as u64).clamp(1, count);
+        let rank = Self::rank(percent, count);
         if rank <= self.zeros {
             return 0.0;
         }
@@ -274,6 +298,47 @@ mod tests {
         assert_eq!(figures(&merged), figures(&whole));
         merged.clear();
         assert_eq!(merged.count(), 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn shards_merge_to_what_one_would_have(
+            values in proptest::collection::vec((0_u64..5_000_000_000_000, 0_usize..8), 0..400),
+            shards in 1_usize..9,
+        ) {
+            let mut whole = Trend::new();
+            let mut parts = vec![Trend::new(); shards];
+            for (ns, shard) in &values {
+                // As skewed as values are: most of them are short.
+                let ns = ns >> (ns % 40);
+                whole.record(ns);
+                parts[shard % shards].record(ns);
+            }
+            let mut merged = Trend::new();
+            parts.iter().for_each(|part| merged.add(part));
+            proptest::prop_assert!(merged.histogram == whole.histogram);
+            for tenth in 0..=1000 {
+                let percent = f64::from(tenth) / 10.0;
+                proptest::prop_assert_eq!(merged.percentile_ms(percent), whole.percentile_ms(percent));
+            }
+            let exact = |t: &Trend| (t.zeros, t.sum_ns, t.min_ns, t.max_ns);
+            proptest::prop_assert_eq!(exact(&merged), exact(&whole));
+        }
+
+        #[test]
+        fn many_at_once_are_as_many_one_by_one(
+            values in proptest::collection::vec((0_u64..5_000_000_000_000, 0_u64..20), 0..50),
+        ) {
+            let (mut at_once, mut single) = (Trend::new(), Trend::new());
+            for (ns, count) in values {
+                let ns = ns >> (ns % 40);
+                at_once.record_many(ns, count);
+                (0..count).for_each(|_| single.record(ns));
+            }
+            proptest::prop_assert!(at_once.histogram == single.histogram);
+            let exact = |t: &Trend| (t.zeros, t.sum_ns, t.min_ns, t.max_ns);
+            proptest::prop_assert_eq!(exact(&at_once), exact(&single));
+        }
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use loadr_config::parse_threshold;
 
-use super::figures::Figures;
 use super::histograms::{LogWriter, RunLog, SeriesKey, read_log};
 use super::read::{ReadError, SUMMARY_BYTES_MAX};
 use super::summary::{
     CheckSummary, Detail, ErrorSummary, MergedFrom, OutputSummary, Point, Segment, SeriesSummary,
     Snapshot, Summary, ThresholdSummary, run_id,
 };
+use super::totals::Figures;
 use super::verdict::{Generator, LAG_SHARE};
 use crate::metrics::{Spread, Trend};
 use crate::thresholds::{Sum, judge_sum};

@@ -2,12 +2,13 @@
 
 mod distribution;
 mod environment;
-mod figures;
+pub mod figures;
 mod histograms;
 mod merge;
 mod read;
 mod summary;
 mod text;
+mod totals;
 mod verdict;
 
 pub use distribution::Distribution;
@@ -20,7 +21,7 @@ pub use summary::{
     Aggregates, CheckSummary, Detail, ErrorSummary, MergedFrom, MetricSummary, OutputSummary,
     PluginSummary, Point, Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary,
 };
-pub use text::summary_text;
+pub use text::{TextStyle, summary_text};
 pub use verdict::Generator;
 
 /// The JSON Schema (2020-12) of the summary file.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::distribution::Distribution;
 use super::environment::Environment;
-use super::figures::Figures;
+use super::totals::Figures;
 use super::verdict::{Generator, generator};
 use crate::control::StopReason;
 use crate::metrics::{Record, Trend};

@@ -1,21 +1,400 @@
 //! The summary for a terminal, in the manner of k6.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Result, Write};
 
-use super::summary::{Aggregates, Summary};
+use anstyle::{AnsiColor, Style};
+
+use super::figures::{bytes, duration, inert, rate};
+use super::summary::{Aggregates, SeriesSummary, Summary};
 use crate::metrics::METRICS;
 
 /// The width to which a metric's name is filled up with dots.
 const NAME_WIDTH: usize = 24;
+/// How many texts of a failed check are shown, and how many of the slowest requests.
+const DETAILS: usize = 5;
 
-/// The summary as text: bad news first, then thresholds, checks, metrics, statuses, errors, plugins, generator.
+/// How the summary is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextStyle {
+    /// With colours and bold print, for a terminal that knows them.
+    pub is_colored: bool,
+    /// With everything that is known: all requests, all texts of failed checks, what the run was.
+    pub is_verbose: bool,
+}
+
+/// The summary as text: bad news first, then thresholds, checks, metrics, the slowest requests, statuses, errors, plugins,
+/// generator.
 #[must_use]
-pub fn summary_text(summary: &Summary) -> String {
-    let mut out = String::new();
+pub fn summary_text(summary: &Summary, style: TextStyle) -> String {
+    let mut page = Page {
+        out: String::new(),
+        style,
+    };
     // Writing to a String cannot fail.
-    let _ = write_all(&mut out, summary);
-    out
+    let _ = page.write(summary);
+    page.out
+}
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HEADING: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const VALUE: Style = AnsiColor::Cyan.on_default();
+
+struct Page {
+    out: String,
+    style: TextStyle,
+}
+
+impl Page {
+    fn write(&mut self, s: &Summary) -> Result {
+        self.out.push('\n');
+        self.bad_news(s)?;
+        let name = self.painted(HEADING, &inert(&s.name));
+        writeln!(
+            self.out,
+            "  {name} · {} · {}\n",
+            scenarios(s),
+            duration(s.duration_secs * 1e3)
+        )?;
+        self.less_bad_news(s)?;
+        self.thresholds(s)?;
+        self.checks(s)?;
+        self.metrics(s)?;
+        self.slowest(s)?;
+        let statuses = statuses(s);
+        if !statuses.is_empty() {
+            self.out.push('\n');
+            self.heading("STATUS")?;
+            writeln!(self.out, "    {}", statuses.join(" · "))?;
+        }
+        self.errors(s)?;
+        self.plugins(s)?;
+        self.outputs(s)?;
+        self.generator(s)
+    }
+
+    fn painted(&self, style: Style, text: &dyn Display) -> String {
+        if self.style.is_colored {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_string()
+        }
+    }
+
+    fn heading(&mut self, text: &str) -> Result {
+        let heading = self.painted(HEADING, &text);
+        writeln!(self.out, "  {heading}")
+    }
+
+    fn mark(&self, passed: bool) -> String {
+        if passed {
+            self.painted(GOOD, &'✓')
+        } else {
+            self.painted(BAD, &'✗')
+        }
+    }
+
+    /// A line that is not to be overlooked.
+    fn warn(&mut self, style: Style, text: &str) -> Result {
+        let line = self.painted(style, &format_args!("! {text}"));
+        writeln!(self.out, "  {line}")
+    }
+
+    /// What makes the figures below doubtful, or fewer than asked for.
+    fn bad_news(&mut self, s: &Summary) -> Result {
+        if s.generator.bottleneck {
+            self.warn(BAD, "The generator may have been the bottleneck:")?;
+            for reason in &s.generator.reasons {
+                self.warn(WARNING, &format!("  {reason}"))?;
+            }
+            self.out.push('\n');
+        }
+        if let Some(why) = &s.aborted {
+            self.warn(BAD, &format!("Ended early: {}", inert(why)))?;
+            self.out.push('\n');
+        }
+        Ok(())
+    }
+
+    /// What is missing in some figure.
+    fn less_bad_news(&mut self, s: &Summary) -> Result {
+        if s.iterations_interrupted > 0 {
+            let text = format!(
+                "{} iterations did not end within `graceful_stop` and were cancelled: what they waited for is in no figure",
+                s.iterations_interrupted
+            );
+            self.warn(WARNING, &text)?;
+            self.out.push('\n');
+        }
+        if s.generator.late_iterations > 0 {
+            let text = format!(
+                "{} iterations began more than 10 ms after they were due, the latest {}: http_req_response has it,",
+                s.generator.late_iterations,
+                duration(s.generator.late_max_ms)
+            );
+            self.warn(WARNING, &text)?;
+            self.warn(WARNING, "http_req_duration has not")?;
+            self.out.push('\n');
+        }
+        Ok(())
+    }
+
+    fn thresholds(&mut self, s: &Summary) -> Result {
+        if s.thresholds.is_empty() {
+            return Ok(());
+        }
+        self.heading("THRESHOLDS")?;
+        for t in &s.thresholds {
+            let observed = match t.observed {
+                Some(value) => format!("{value:.3}"),
+                None => "no samples".to_owned(),
+            };
+            let mark = self.mark(t.passed);
+            writeln!(
+                self.out,
+                "    {mark} {}: {}  ({observed})",
+                inert(&t.metric),
+                inert(&t.expression)
+            )?;
+        }
+        self.out.push('\n');
+        Ok(())
+    }
+
+    fn checks(&mut self, s: &Summary) -> Result {
+        if s.checks.is_empty() {
+            return Ok(());
+        }
+        self.heading("CHECKS")?;
+        for check in &s.checks {
+            let all = check.passes + check.fails;
+            let share = if all == 0 {
+                0.0
+            } else {
+                check.passes as f64 / all as f64 * 100.0
+            };
+            let mark = self.mark(check.fails == 0);
+            writeln!(
+                self.out,
+                "    {mark} {}  {share:.2} % ({} of {all})",
+                inert(&check.name),
+                check.passes
+            )?;
+            let shown = self.shown(check.details.len());
+            for detail in check.details.iter().take(shown) {
+                writeln!(
+                    self.out,
+                    "        {} × {}",
+                    detail.count,
+                    inert(&detail.text)
+                )?;
+            }
+        }
+        self.out.push('\n');
+        Ok(())
+    }
+
+    /// How many of so many lines are shown.
+    fn shown(&self, all: usize) -> usize {
+        if self.style.is_verbose { all } else { DETAILS }
+    }
+
+    fn metrics(&mut self, s: &Summary) -> Result {
+        self.heading("METRICS")?;
+        for metric in &s.metrics {
+            let is_bytes = METRICS
+                .iter()
+                .any(|m| m.name == metric.metric && m.is_bytes);
+            let dots = ".".repeat(NAME_WIDTH.saturating_sub(metric.metric.len()));
+            let dots = self.painted(FAINT, &dots);
+            let figures = self.figures(&metric.kind, &metric.agg, is_bytes);
+            writeln!(self.out, "    {}{dots}: {figures}", metric.metric)?;
+        }
+        Ok(())
+    }
+
+    fn figures(&self, kind: &str, agg: &Aggregates, is_bytes: bool) -> String {
+        let (count, value) = (agg.count.unwrap_or(0), |v: Option<f64>| v.unwrap_or(0.0));
+        let first = |text: String, width: usize| {
+            let gap = " ".repeat(width.saturating_sub(text.chars().count()));
+            self.painted(VALUE, &text) + &gap
+        };
+        match kind {
+            "counter" if is_bytes => format!(
+                "{} {}/s",
+                first(bytes(count as f64), 12),
+                bytes(value(agg.per_second))
+            ),
+            "counter" => format!(
+                "{} {}/s",
+                first(count.to_string(), 12),
+                rate(value(agg.per_second))
+            ),
+            "rate" => {
+                let passes = (value(agg.rate) * count as f64).round();
+                let share = format!("{:.2} %", value(agg.rate) * 100.0);
+                format!("{} {passes} of {count}", first(share, 12))
+            }
+            "gauge" => format!(
+                "{} min={} max={}",
+                first(plain(value(agg.last)), 12),
+                plain(value(agg.min)),
+                plain(value(agg.max))
+            ),
+            _ => {
+                let of = |v: Option<f64>| first(duration(value(v)), 9);
+                let mut line = format!(
+                    "avg={} min={} med={} p(90)={} p(95)={} p(99)={} ",
+                    of(agg.avg),
+                    of(agg.min),
+                    of(agg.med),
+                    of(agg.p90),
+                    of(agg.p95),
+                    of(agg.p99),
+                );
+                if self.style.is_verbose {
+                    line += &format!("p(99.9)={} ", of(agg.p999));
+                }
+                line + "max=" + &first(duration(value(agg.max)), 0)
+            }
+        }
+    }
+
+    /// The requests by their 95th percentile, where there is more than one to tell apart. A request that ended in several
+    /// ways has a line for each: a timeout is not averaged into what was fast.
+    fn slowest(&mut self, s: &Summary) -> Result {
+        let mut requests: Vec<&SeriesSummary> = s
+            .snapshot
+            .series
+            .iter()
+            .filter(|one| one.metric == "http_req_response")
+            .collect();
+        if requests.len() < 2 {
+            return Ok(());
+        }
+        let p95 = |one: &SeriesSummary| one.agg.p95.unwrap_or(0.0);
+        requests.sort_by(|a, b| p95(b).total_cmp(&p95(a)).then_with(|| a.tags.cmp(&b.tags)));
+        let shown = self.shown(requests.len());
+        self.out.push('\n');
+        self.heading(if shown < requests.len() {
+            "SLOWEST REQUESTS"
+        } else {
+            "REQUESTS, SLOWEST FIRST"
+        })?;
+        for one in requests.iter().take(shown) {
+            let tag = |key: &str| one.tags.get(key).map_or("", String::as_str);
+            let end = format!("{} {}", tag("status"), tag("error_kind"));
+            let of = |v: Option<f64>| duration(v.unwrap_or(0.0));
+            let slow = self.painted(VALUE, &format_args!("{:<9}", of(one.agg.p95)));
+            writeln!(
+                self.out,
+                "    p(95)={slow} p(99)={:<9} avg={:<9} {:>9} × {} {} {}",
+                of(one.agg.p99),
+                of(one.agg.avg),
+                one.agg.count.unwrap_or(0),
+                inert(tag("method")),
+                inert(tag("name")),
+                self.painted(FAINT, &inert(end.trim())),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn errors(&mut self, s: &Summary) -> Result {
+        if s.errors.is_empty() {
+            return Ok(());
+        }
+        self.out.push('\n');
+        self.heading("ERRORS")?;
+        for error in &s.errors {
+            let kind = self.painted(BAD, &error.kind);
+            writeln!(
+                self.out,
+                "    {} × {kind}  {}",
+                error.count,
+                inert(&error.example)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn plugins(&mut self, s: &Summary) -> Result {
+        if s.plugins.is_empty() {
+            return Ok(());
+        }
+        self.out.push('\n');
+        self.heading("PLUGINS")?;
+        for plugin in &s.plugins {
+            let errors = format!("{} errors", plugin.errors);
+            let errors = if plugin.errors > 0 {
+                self.painted(BAD, &errors)
+            } else {
+                errors
+            };
+            writeln!(
+                self.out,
+                "    {}: {} calls, {errors}",
+                inert(&plugin.name),
+                plugin.calls,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What became of the outputs' points.
+    fn outputs(&mut self, s: &Summary) -> Result {
+        if s.outputs.is_empty() {
+            return Ok(());
+        }
+        self.out.push('\n');
+        self.heading("OUTPUTS")?;
+        for output in &s.outputs {
+            let name = inert(&output.name);
+            let points = match output.dropped {
+                0 => format!("{} points", output.points),
+                dropped => {
+                    let text = format!("{dropped} of {} points DROPPED", output.points);
+                    self.painted(BAD, &text)
+                }
+            };
+            writeln!(self.out, "    {name}: {points}")?;
+            if let Some(error) = &output.error {
+                writeln!(self.out, "        {} × {}", output.failures, inert(error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn generator(&mut self, s: &Summary) -> Result {
+        let lag = s
+            .generator
+            .lag_p99_ms
+            .map_or_else(|| "none".to_owned(), duration);
+        let cores: Vec<String> = s.generator.cores.iter().map(ToString::to_string).collect();
+        self.out.push('\n');
+        self.heading("GENERATOR")?;
+        writeln!(
+            self.out,
+            "    cores {} · busiest {:.0} % · lag p99 {lag}",
+            cores.join(","),
+            s.generator.cpu_max * 100.0
+        )?;
+        for note in &s.generator.notes {
+            let word = self.painted(WARNING, &"note:");
+            writeln!(self.out, "    {word} {note}")?;
+        }
+        if self.style.is_verbose {
+            writeln!(
+                self.out,
+                "    run {} · --seed {} · plan {}",
+                s.run_id, s.generator.seed, s.plan_hash
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// How many responses had each status, over all requests.
@@ -31,159 +410,6 @@ fn statuses(s: &Summary) -> Vec<String> {
     counts.into_iter().map(of).collect()
 }
 
-fn write_all(out: &mut String, s: &Summary) -> std::fmt::Result {
-    out.push('\n');
-    if s.generator.bottleneck {
-        writeln!(out, "  ! The generator may have been the bottleneck:")?;
-        for reason in &s.generator.reasons {
-            writeln!(out, "  !   {reason}")?;
-        }
-        out.push('\n');
-    }
-    if let Some(why) = &s.aborted {
-        writeln!(out, "  ! Ended early: {}\n", inert(why))?;
-    }
-    writeln!(
-        out,
-        "  {} · {} · {}\n",
-        inert(&s.name),
-        scenarios(s),
-        duration(s.duration_secs * 1e3)
-    )?;
-    if s.iterations_interrupted > 0 {
-        writeln!(
-            out,
-            "  ! {} iterations did not end within `graceful_stop` and were cancelled: what they waited for is in no figure\n",
-            s.iterations_interrupted
-        )?;
-    }
-    if s.generator.late_iterations > 0 {
-        writeln!(
-            out,
-            "  ! {} iterations began more than 10 ms after they were due, the latest {}: http_req_response has it,\n  \
-             ! http_req_duration has not\n",
-            s.generator.late_iterations,
-            duration(s.generator.late_max_ms)
-        )?;
-    }
-    if !s.thresholds.is_empty() {
-        writeln!(out, "  THRESHOLDS")?;
-        for t in &s.thresholds {
-            let observed = match t.observed {
-                Some(value) => format!("{value:.3}"),
-                None => "no samples".to_owned(),
-            };
-            writeln!(
-                out,
-                "    {} {}: {}  ({observed})",
-                mark(t.passed),
-                inert(&t.metric),
-                inert(&t.expression)
-            )?;
-        }
-        out.push('\n');
-    }
-    if !s.checks.is_empty() {
-        writeln!(out, "  CHECKS")?;
-        for check in &s.checks {
-            let all = check.passes + check.fails;
-            let share = if all == 0 {
-                0.0
-            } else {
-                check.passes as f64 / all as f64 * 100.0
-            };
-            let mark = mark(check.fails == 0);
-            writeln!(
-                out,
-                "    {mark} {}  {share:.2} % ({} of {all})",
-                inert(&check.name),
-                check.passes
-            )?;
-            for detail in check.details.iter().take(5) {
-                writeln!(out, "        {} × {}", detail.count, inert(&detail.text))?;
-            }
-        }
-        out.push('\n');
-    }
-    writeln!(out, "  METRICS")?;
-    for metric in &s.metrics {
-        let is_bytes = METRICS
-            .iter()
-            .any(|m| m.name == metric.metric && m.is_bytes);
-        let dots = ".".repeat(NAME_WIDTH.saturating_sub(metric.metric.len()));
-        writeln!(
-            out,
-            "    {}{dots}: {}",
-            metric.metric,
-            figures(&metric.kind, &metric.agg, is_bytes)
-        )?;
-    }
-    let statuses = statuses(s);
-    if !statuses.is_empty() {
-        writeln!(out, "\n  STATUS\n    {}", statuses.join(" · "))?;
-    }
-    if !s.errors.is_empty() {
-        writeln!(out, "\n  ERRORS")?;
-        for error in &s.errors {
-            writeln!(
-                out,
-                "    {} × {}  {}",
-                error.count,
-                error.kind,
-                inert(&error.example)
-            )?;
-        }
-    }
-    if !s.plugins.is_empty() {
-        writeln!(out, "\n  PLUGINS")?;
-        for plugin in &s.plugins {
-            writeln!(
-                out,
-                "    {}: {} calls, {} errors",
-                inert(&plugin.name),
-                plugin.calls,
-                plugin.errors
-            )?;
-        }
-    }
-    outputs(out, s)?;
-    let lag = s
-        .generator
-        .lag_p99_ms
-        .map_or_else(|| "none".to_owned(), duration);
-    let cores: Vec<String> = s.generator.cores.iter().map(ToString::to_string).collect();
-    writeln!(out, "\n  GENERATOR")?;
-    writeln!(
-        out,
-        "    cores {} · busiest {:.0} % · lag p99 {lag}",
-        cores.join(","),
-        s.generator.cpu_max * 100.0
-    )?;
-    for note in &s.generator.notes {
-        writeln!(out, "    note: {note}")?;
-    }
-    Ok(())
-}
-
-/// What became of the outputs' points.
-fn outputs(out: &mut String, s: &Summary) -> std::fmt::Result {
-    if !s.outputs.is_empty() {
-        writeln!(out, "\n  OUTPUTS")?;
-    }
-    for output in &s.outputs {
-        write!(out, "    {}: ", inert(&output.name))?;
-        match output.dropped {
-            0 => writeln!(out, "{} points", output.points)?,
-            dropped => writeln!(out, "{dropped} of {} points DROPPED", output.points)?,
-        }
-        if let Some(error) = &output.error {
-            let failures = output.failures;
-            writeln!(out, "        {failures} × {}", inert(error))?;
-        }
-    }
-    Ok(())
-}
-
 fn scenarios(s: &Summary) -> String {
     match s.scenarios.as_slice() {
         [one] => format!("scenario {}", inert(one)),
@@ -191,145 +417,10 @@ fn scenarios(s: &Summary) -> String {
     }
 }
 
-fn mark(passed: bool) -> char {
-    if passed { '✓' } else { '✗' }
-}
-
-fn figures(kind: &str, agg: &Aggregates, is_bytes: bool) -> String {
-    let (count, value) = (agg.count.unwrap_or(0), |v: Option<f64>| v.unwrap_or(0.0));
-    match kind {
-        "counter" if is_bytes => {
-            format!(
-                "{:<12} {}/s",
-                bytes(count as f64),
-                bytes(value(agg.per_second))
-            )
-        }
-        "counter" => format!("{count:<12} {}/s", rate(value(agg.per_second))),
-        "rate" => {
-            let passes = (value(agg.rate) * count as f64).round();
-            format!(
-                "{:.2} %{:6} {passes} of {count}",
-                value(agg.rate) * 100.0,
-                ""
-            )
-        }
-        "gauge" => {
-            let plain = |v: f64| {
-                format!("{:.2}", v)
-                    .trim_end_matches('0')
-                    .trim_end_matches('.')
-                    .to_owned()
-            };
-            format!(
-                "{:<12} min={} max={}",
-                plain(value(agg.last)),
-                plain(value(agg.min)),
-                plain(value(agg.max))
-            )
-        }
-        _ => format!(
-            "avg={:<9} min={:<9} med={:<9} p(90)={:<9} p(95)={:<9} p(99)={:<9} max={}",
-            duration(value(agg.avg)),
-            duration(value(agg.min)),
-            duration(value(agg.med)),
-            duration(value(agg.p90)),
-            duration(value(agg.p95)),
-            duration(value(agg.p99)),
-            duration(value(agg.max)),
-        ),
-    }
-}
-
-/// Milliseconds with the unit that fits, three significant digits.
-fn duration(ms: f64) -> String {
-    let (value, unit) = match ms {
-        _ if ms <= 0.0 => return "0".to_owned(),
-        _ if ms < 1.0 => (ms * 1e3, "µs"),
-        _ if ms < 1e3 => (ms, "ms"),
-        _ if ms < 60e3 => (ms / 1e3, "s"),
-        _ => {
-            let secs = (ms / 1e3).round() as u64;
-            return format!("{}m{:02}s", secs / 60, secs % 60);
-        }
-    };
-    let digits = if value < 10.0 {
-        2
-    } else {
-        usize::from(value < 100.0)
-    };
-    format!("{value:.digits$}{unit}")
-}
-
-fn rate(per_second: f64) -> String {
-    if per_second < 100.0 {
-        format!("{per_second:.2}")
-    } else {
-        format!("{per_second:.0}")
-    }
-}
-
-fn bytes(count: f64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = count;
-    let mut unit = 0;
-    while value >= 1000.0 && unit < UNITS.len() - 1 {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{value:.0} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
-}
-
-/// Text from outside, with control characters (terminal escapes among them) made visible.
-fn inert(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let hidden = c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            let escaped = hidden.then(|| c.escape_default());
-            let plain = (!hidden).then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_the_unit_that_fits() {
-        let cases = [
-            (0.0, "0"),
-            (0.0051, "5.10µs"),
-            (0.336, "336µs"),
-            (1.0, "1.00ms"),
-            (45.67, "45.7ms"),
-            (999.4, "999ms"),
-            (2345.0, "2.35s"),
-            (125_000.0, "2m05s"),
-        ];
-        for (ms, text) in cases {
-            assert_eq!(duration(ms), text);
-        }
-    }
-
-    #[test]
-    fn terminal_escapes_are_shown_inert() {
-        assert_eq!(
-            inert("a\x1b[31mb\r\n\u{202e}é"),
-            "a\\u{1b}[31mb\\r\\n\\u{202e}é"
-        );
-    }
-
-    #[test]
-    fn amounts_of_bytes_are_decimal() {
-        assert_eq!(
-            (bytes(999.0), bytes(1500.0), bytes(2.5e9)),
-            ("999 B".into(), "1.5 kB".into(), "2.5 GB".into())
-        );
-    }
+/// At most two decimals.
+fn plain(v: f64) -> String {
+    format!("{v:.2}")
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }

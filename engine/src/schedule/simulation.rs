@@ -1,6 +1,8 @@
 //! Whole schedules on a simulated clock: random plans over random numbers of shards, with users that take random times.
 //! What must hold for every run is checked for each.
 
+mod plans;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
@@ -8,7 +10,9 @@ use std::time::Duration;
 use loadr_config::{Arrival, RateStage, UserStage};
 use proptest::prelude::*;
 
-use super::{Arrivals, Lease, Leased, Pool, RateCurve, Seat, UserCurve, UserSteps, nanos, share};
+use super::{
+    Arrivals, Lease, Leased, PlanClock, Pool, RateCurve, Seat, UserCurve, UserSteps, nanos, share,
+};
 use crate::shard::Rng;
 
 /// What a run did, over all shards.
@@ -23,9 +27,10 @@ struct Tally {
     busy_max: u32,
 }
 
-/// One shard of an open model.
+/// One shard of an open model. Each order (when, and the rate from then on) is obeyed in its turn.
 fn open_shard(
     mut arrivals: Arrivals,
+    orders: &[(u64, f64)],
     most: u32,
     cancel_ns: u64,
     mut service_ns: impl FnMut() -> u64,
@@ -34,7 +39,16 @@ fn open_shard(
     let mut pool = Pool::new(most);
     let mut ends: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
     let mut busy_max = 0;
-    while let Some(due_ns) = arrivals.due_ns() {
+    let mut orders = orders.iter().peekable();
+    loop {
+        let due_ns = arrivals.due_ns().unwrap_or(u64::MAX);
+        if let Some((at_ns, rate)) = orders.next_if(|order| order.0 <= due_ns) {
+            arrivals.set_from(*at_ns, *rate);
+            continue;
+        }
+        if due_ns == u64::MAX {
+            break;
+        }
         arrivals.advance();
         while let Some(&Reverse((end_ns, user))) = ends.peek().filter(|e| e.0.0 <= due_ns) {
             ends.pop();
@@ -61,6 +75,41 @@ fn open_shard(
             tally.cancelled += 1;
         }
     }
+}
+
+/// One shard of a fixed number of users; each begins its next iteration as the last one ends, if `take` has one for it.
+fn closed_shard(
+    users: u32,
+    mut take: impl FnMut(u32) -> bool,
+    (end_ns, cancel_ns): (u64, u64),
+    mut service_ns: impl FnMut() -> u64,
+    tally: &mut Tally,
+) {
+    let mut free: BinaryHeap<Reverse<(u64, u32)>> = (0..users).map(|u| Reverse((0, u))).collect();
+    let mut busy = BinaryHeap::new();
+    let mut busy_max = 0;
+    while let Some(Reverse((now_ns, user))) = free.pop() {
+        while busy
+            .peek()
+            .is_some_and(|end: &Reverse<u64>| end.0 <= now_ns)
+        {
+            busy.pop();
+        }
+        if now_ns >= end_ns || !take(user) {
+            continue;
+        }
+        tally.started += 1;
+        let ended_ns = now_ns + service_ns().max(1);
+        busy.push(Reverse(ended_ns));
+        busy_max = busy_max.max(busy.len() as u32);
+        if ended_ns <= cancel_ns {
+            tally.finished += 1;
+            free.push(Reverse((ended_ns, user)));
+        } else {
+            tally.cancelled += 1;
+        }
+    }
+    tally.busy_max += busy_max;
 }
 
 /// One shard of users that follow a ramp; each begins its next iteration as the last one ends.
@@ -132,6 +181,23 @@ fn ramp_shard(
     tally.busy_max += busy_max;
 }
 
+/// One shard's arrivals, which obeys each order (when, and the rate from then on) in its turn.
+fn steered_dues(mut arrivals: Arrivals, orders: &[(u64, f64)]) -> Vec<u64> {
+    let mut orders = orders.iter().peekable();
+    let mut dues = Vec::new();
+    loop {
+        let due_ns = arrivals.due_ns().unwrap_or(u64::MAX);
+        match orders.next_if(|order| order.0 <= due_ns) {
+            Some((at_ns, rate)) => arrivals.set_from(*at_ns, *rate),
+            None if due_ns == u64::MAX => return dues,
+            None => {
+                dues.push(due_ns);
+                arrivals.advance();
+            }
+        }
+    }
+}
+
 fn service(seed: u64, index: u32, most_ns: u64) -> impl FnMut() -> u64 {
     let mut rng = Rng::new(seed.wrapping_add(u64::from(index) << 32));
     move || rng.below(most_ns + 1)
@@ -174,7 +240,7 @@ proptest! {
             prop_assert!(most > 0, "a shard with arrivals has users");
             let arrivals = Arrivals::new(curve.clone(), arrival, seed, (index, count));
             let cancel_ns = curve.end_ns() + nanos(ms(graceful_ms));
-            open_shard(arrivals, most, cancel_ns, service(seed, index, service_ms * 1_000_000), &mut tally);
+            open_shard(arrivals, &[], most, cancel_ns, service(seed, index, service_ms * 1_000_000), &mut tally);
         }
         prop_assert_eq!(tally.started + tally.dropped, planned);
         prop_assert_eq!(tally.finished, tally.started - tally.cancelled);
@@ -202,6 +268,76 @@ proptest! {
         }
         prop_assert_eq!(tally.finished, tally.started - tally.cancelled);
         prop_assert!(tally.busy_max <= most, "{} of {}", tally.busy_max, most);
+    }
+
+    #[test]
+    fn a_schedule_that_is_steered_and_paused_is_one_schedule_for_any_number_of_shards(
+        start in 0.0..500.0,
+        stages in proptest::collection::vec((0_u64..4_000, prop_oneof![Just(0.0), 0.0..500.0]), 1..6),
+        // Rates and when they are asked for; pauses: after how long, and for how long.
+        orders in proptest::collection::vec((0_u64..6_000, prop_oneof![Just(0.0), 0.0..800.0]), 0..8),
+        pauses in proptest::collection::vec((0_u64..3_000, 1_u64..5_000), 0..5),
+        shards in 1_u32..9,
+        poisson in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let arrival = if poisson { Arrival::Poisson } else { Arrival::Uniform };
+        let stages: Vec<RateStage> = stages
+            .iter()
+            .map(|&(length, target)| RateStage { duration: ms(length), target })
+            .collect();
+        let mut orders: Vec<(u64, f64)> = orders.iter().map(|&(at, rate)| (nanos(ms(at)), rate)).collect();
+        orders.sort_by_key(|order| order.0);
+        let curve = RateCurve::new(start, &stages);
+        let steered = |place| steered_dues(Arrivals::new(curve.clone(), arrival, seed, place), &orders);
+        let whole = steered((0, 1));
+        prop_assert!(whole.is_sorted());
+        prop_assert!(whole.last().is_none_or(|last| *last <= curve.end_ns()));
+        let mut union = vec![None; whole.len()];
+        for index in 0..shards {
+            for (i, due_ns) in steered((index, shards)).into_iter().enumerate() {
+                union[i * shards as usize + index as usize] = Some(due_ns);
+            }
+        }
+        let union: Option<Vec<u64>> = union.into_iter().collect();
+        prop_assert_eq!(union.as_ref(), Some(&whole));
+
+        // With pauses nothing is lost and nothing is due in one; what was due is due as much later as they were long.
+        let mut clock = PlanClock::new();
+        let (mut now_ns, mut done, mut late_ns) = (0, 0, 0);
+        for (after_ms, for_ms) in pauses {
+            now_ns += nanos(ms(after_ms));
+            clock.hold(now_ns);
+            while let Some(plan_ns) = whole.get(done).filter(|plan_ns| clock.due_ns(**plan_ns) < now_ns) {
+                prop_assert_eq!(clock.due_ns(*plan_ns), plan_ns + late_ns);
+                done += 1;
+            }
+            prop_assert!(whole[done..].iter().all(|plan_ns| clock.due_ns(*plan_ns) == u64::MAX));
+            now_ns += nanos(ms(for_ms));
+            late_ns += nanos(ms(for_ms));
+            clock.go(now_ns);
+        }
+        for plan_ns in &whole[done..] {
+            prop_assert_eq!(clock.due_ns(*plan_ns), plan_ns + late_ns);
+            prop_assert!(clock.due_ns(*plan_ns) >= now_ns);
+        }
+    }
+
+    #[test]
+    fn a_rate_that_is_asked_for_holds_from_its_moment_on(
+        before in 0.0..1_000.0,
+        after in 0.0..1_000.0,
+        at_ms in 1_u64..9_999,
+    ) {
+        let stage = RateStage { duration: ms(10_000), target: before };
+        let arrivals = Arrivals::new(RateCurve::new(before, &[stage]), Arrival::Uniform, 0, (0, 1));
+        let at_ns = nanos(ms(at_ms));
+        let dues = steered_dues(arrivals, &[(at_ns, after)]);
+        let count = |from_ns: u64, to_ns: u64| dues.iter().filter(|due| (from_ns..to_ns).contains(due)).count() as f64;
+        let (first_secs, rest_secs) = (at_ms as f64 / 1e3, 10.0 - at_ms as f64 / 1e3);
+        prop_assert!((count(0, at_ns) - before * first_secs).abs() <= 1.0 + 1e-6);
+        prop_assert!((count(at_ns, u64::MAX) - after * rest_secs).abs() <= 1.0 + 1e-6);
+        prop_assert!((dues.len() as f64 - (before * first_secs + after * rest_secs)).abs() <= 1.0 + 1e-6);
     }
 
     #[test]
@@ -242,6 +378,7 @@ fn an_hour_of_a_thousand_a_second_is_a_moment() {
         let arrivals = Arrivals::new(curve.clone(), Arrival::Uniform, 0, (index, 4));
         open_shard(
             arrivals,
+            &[],
             10,
             curve.end_ns(),
             service(1, index, 5_000_000),

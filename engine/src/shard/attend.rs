@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::exchange::{Answer, BODY_BYTES_MAX, Broken, Call};
+use super::exchange::{Answer, Broken, Call};
 use super::hop::Moved;
 use super::state::Shard;
 use crate::clock::now_ns;
@@ -66,7 +66,7 @@ impl Shard {
                 .collect();
             let mut decoder = self.decoder.borrow_mut();
             let body = decoder
-                .decode(&codings, response.body, BODY_BYTES_MAX)
+                .decode(&codings, response.body, self.program.limits.body_bytes_max)
                 .map_err(|kind| Broken::Failed(kind, 0))?;
             // The time of a request ends with its decoded body.
             if self

@@ -9,7 +9,7 @@ use super::state::Shard;
 use crate::clock::now_ns;
 use crate::http::cache::{Cache, Found, Fresh, Now, is_safe};
 use crate::http::redirect::{resolve, target};
-use crate::http::{Response, note, parse_head};
+use crate::http::{Expected, Response, note, parse_head};
 
 /// The cache of a virtual user, as one of its lanes uses it.
 #[derive(Debug, Default)]
@@ -177,7 +177,11 @@ impl Shard {
         duration_ns: u64,
     ) -> Result<Answer, Broken> {
         let mut space = crate::http::header_space();
-        let (head, headers) = parse_head(&kept[..head_len], &mut space, true)
+        let expected = Expected {
+            to_head_request: true,
+            headers_max: self.program.limits.headers_max,
+        };
+        let (head, headers) = parse_head(&kept[..head_len], &mut space, expected)
             .ok()
             .flatten()
             .ok_or(Broken::Failed(crate::error_kind::ErrorKind::Protocol, 0))?;
@@ -189,6 +193,11 @@ impl Shard {
             body,
             body_len: body.len() as u64,
         };
-        self.answer(call, &response, call.wanted().notes, duration_ns)
+        self.answer(
+            call,
+            &response,
+            call.wanted(&self.program.limits).notes,
+            duration_ns,
+        )
     }
 }

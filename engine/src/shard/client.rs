@@ -7,6 +7,7 @@ use loadr_config::OriginId;
 use loadr_ring::Slot;
 
 use super::exchange::{Broken, Call};
+use super::show::Shown;
 use super::state::{Prepared, Shard};
 use super::tasks::{TaskId, signal};
 use super::tls;
@@ -32,6 +33,8 @@ pub(super) struct Client {
     pub(super) reader: Reader,
     /// The last request with content that a redirect may want again.
     pub(super) sent: Vec<u8>,
+    /// When people are shown what it sends and gets.
+    pub(super) shown: Option<Box<Shown>>,
 }
 
 impl Client {
@@ -43,6 +46,7 @@ impl Client {
             connections,
             reader: Reader::new(),
             sent: Vec::new(),
+            shown: None,
         }
     }
 
@@ -117,12 +121,12 @@ impl Client {
     /// Queues the rendered request; the number of its bytes.
     pub(super) async fn send(
         &mut self,
-        call: Call<'_>,
+        call: &Call<'_>,
         slot: Slot,
         tls: &mut Option<Box<Session>>,
     ) -> Result<usize, Broken> {
         loop {
-            match self.try_send(call, slot, tls)? {
+            match self.try_send(*call, slot, tls)? {
                 Some(len) => return Ok(len),
                 None => self.wait_for_drain(slot).await?,
             }
@@ -140,6 +144,9 @@ impl Client {
         let sends_cookies = call.request.http.sends_cookies && !call.own.jar.borrow().is_empty();
         let sent = match &shard.prepared[call.id.at()] {
             Prepared::Static(bytes) if call.hop.is_none() && !sends_cookies => {
+                if let Some(shown) = &mut self.shown {
+                    shown.sends(shard, call.id, call.origin, bytes);
+                }
                 let mut ring = shard.ring.borrow_mut();
                 tls::send(&mut ring, slot, tls, bytes)?
             }
@@ -155,8 +162,7 @@ impl Client {
                         .render_request(call, head, body)
                         .map_err(Broken::Unsent)?;
                 }
-                if call.request.http.redirects > 0 && call.request.body.is_some() {
-                    // A redirect may want the same content again, which rendering need not give.
+                if call.is_kept() {
                     self.sent.clear();
                     self.sent.extend_from_slice(head);
                 }
@@ -164,6 +170,9 @@ impl Client {
                     shard.add_cookies(call, head, body);
                 }
                 shard.address_to_proxy(call, head);
+                if let Some(shown) = &mut self.shown {
+                    shown.sends(shard, call.id, call.origin, head);
+                }
                 let mut ring = shard.ring.borrow_mut();
                 tls::send(&mut ring, slot, tls, head)?
             }
@@ -197,6 +206,9 @@ impl Client {
     pub(super) fn disconnect(&mut self, origin: OriginId) {
         let connection = self.connections.get_mut(origin.at());
         if let Some(connection) = connection.and_then(Option::take) {
+            if let Some(shown) = &mut self.shown {
+                shown.disconnected(&self.shard);
+            }
             self.shard.release(connection.slot);
             self.shard.tasks.borrow_mut().forget_connection(self.task);
         }

@@ -37,6 +37,8 @@ pub(crate) struct ShardSpec {
     /// Which of how many.
     pub(crate) index: u32,
     pub(crate) count: u32,
+    /// Whether its first virtual user is shown to people.
+    pub(crate) shows: bool,
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
     pub(crate) fleet: Arc<Fleet>,
@@ -170,6 +172,9 @@ struct Driver {
     handed_over_ns: u64,
     handed_over_cpu_ns: u64,
     control_changes: u32,
+    /// How long before something is due the shard stays awake, and the CPU time that took since the last handover.
+    spin_ns: u64,
+    spun_cpu_ns: u64,
     /// The plan's clock as far as this shard knows, and what it has seen of the steering.
     clock: PlanClock,
     steered: u32,
@@ -191,6 +196,8 @@ impl Driver {
             .collect();
         Self {
             loads: shard.program.scenarios.iter().map(|_| None).collect(),
+            spin_ns: nanos(shard.program.engine.spin),
+            spun_cpu_ns: 0,
             spec,
             shard,
             changes,
@@ -207,33 +214,43 @@ impl Driver {
     async fn drive(mut self) {
         let shard = Rc::clone(&self.shard);
         let mut reaped_ns = now_ns();
-        let mut had_events = false;
+        let mut events = 0;
         let mut next_change_ns = self.change(reaped_ns);
         // What starts at once is run before the first wait.
         glommio::executor().yield_now().await;
         while !self.is_over() {
-            let until_ns = shard
-                .tasks
-                .borrow()
-                .next_ns()
-                .min(next_change_ns)
-                .min(self.handover_at_ns)
-                .min(reaped_ns + WAIT_NS_MAX);
-            let mut events = false;
+            let due_ns = shard.tasks.borrow().next_ns().min(next_change_ns);
+            let until_ns = due_ns.min(self.handover_at_ns).min(reaped_ns + WAIT_NS_MAX);
+            let had_events = std::mem::take(&mut events);
+            let had_reaped_ns = reaped_ns;
             reaped_ns = {
                 let mut ring = shard.ring.borrow_mut();
-                ring.turn_until(until_ns, |event: Event| {
-                    events = true;
+                let is_due = due_ns == until_ns;
+                let sleep_ns = until_ns.saturating_sub(if is_due { self.spin_ns } else { 0 });
+                ring.turn_until(sleep_ns, |event: Event| {
+                    events += 1;
                     shard.on_event(event);
                 });
-                if had_events {
+                if had_events > 0 {
                     // How long what was reaped last turn had waited when the last of it had been acted on.
-                    let lag_ns = ring.submitting_ns().saturating_sub(reaped_ns);
-                    shard.record.borrow_mut().lag.record(lag_ns);
+                    let lag_ns = ring.submitting_ns().saturating_sub(had_reaped_ns);
+                    shard.record.borrow_mut().lag_of(had_events, lag_ns);
+                }
+                if is_due && self.spin_ns > 0 && events == 0 && ring.reaped_ns() < until_ns {
+                    let cpu_ns = thread_cpu_ns();
+                    while events == 0 && ring.reaped_ns() < until_ns {
+                        ring.turn_until(0, |event: Event| {
+                            events += 1;
+                            shard.on_event(event);
+                        });
+                    }
+                    self.spun_cpu_ns += thread_cpu_ns().saturating_sub(cpu_ns);
                 }
                 ring.reaped_ns()
             };
-            had_events = events;
+            if let Some(samples) = &mut shard.record.borrow_mut().samples {
+                samples.now_ns = reaped_ns;
+            }
             shard.tasks.borrow_mut().fire(reaped_ns, |late_ns| {
                 shard.record.borrow_mut().lag.record(late_ns);
             });
@@ -427,7 +444,10 @@ impl Driver {
                 + u32::from(is_last),
             record,
             vus,
-            cpu_ns: cpu_ns.saturating_sub(self.handed_over_cpu_ns),
+            // Staying awake is no work: a core that spins has not reached its limit.
+            cpu_ns: cpu_ns
+                .saturating_sub(self.handed_over_cpu_ns)
+                .saturating_sub(std::mem::take(&mut self.spun_cpu_ns)),
             wall_ns: now_ns.saturating_sub(self.handed_over_ns),
             ended_ns: is_last.then_some(now_ns),
         };

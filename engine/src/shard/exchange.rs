@@ -1,10 +1,10 @@
 //! One exchange: a request goes out on a connection, a response comes back.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 
-use loadr_config::{OriginId, Request, RequestId};
+use loadr_config::{Limits, OriginId, Request, RequestId};
 
 use super::caching::Caching;
 use super::client::Client;
@@ -15,12 +15,9 @@ use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
 use crate::error_kind::ErrorKind;
-use crate::http::{Advance, Jar, RenderError, Response, Wanted, note};
+use crate::http::{Advance, Expected, Jar, RenderError, Response, Wanted, note};
 use crate::instances::Instances;
 use crate::metrics::Sample;
-
-/// The most bytes of a response body that is read.
-pub(super) const BODY_BYTES_MAX: u64 = 64 << 20;
 
 /// What a request may use of its virtual user.
 #[derive(Clone, Copy)]
@@ -57,6 +54,14 @@ impl<'c> Call<'c> {
         }
     }
 
+    /// Whether its bytes are kept until its response has come: a redirect may want the same content, and is of the same
+    /// trace, which rendering again need not give.
+    pub(super) fn is_kept(&self) -> bool {
+        let http = &self.request.http;
+        let is_traced = http.traces && self.own.caching.is_none();
+        http.redirects > 0 && (self.request.body.is_some() || is_traced)
+    }
+
     pub(super) fn method(&self) -> &'c str {
         match self.hop {
             Some(hop) => hop.method(),
@@ -64,11 +69,14 @@ impl<'c> Call<'c> {
         }
     }
 
-    pub(super) fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self, limits: &Limits) -> Wanted {
         let (request, http) = (self.request, &self.request.http);
         let note = |wanted: bool, note: u8| if wanted { note } else { 0 };
         Wanted {
-            to_head_request: self.method() == "HEAD",
+            expected: Expected {
+                to_head_request: self.method() == "HEAD",
+                headers_max: limits.headers_max,
+            },
             headers: request.reads_headers,
             notes: note(http.caches, note::ANY)
                 | note(http.redirects > 0, note::REDIRECT)
@@ -80,7 +88,7 @@ impl<'c> Call<'c> {
             // Only a whole body can be kept.
             body: request.reads_body || http.caches,
             coded_body: http.decodes && request.measures_body,
-            body_bytes_max: BODY_BYTES_MAX,
+            body_bytes_max: limits.body_bytes_max,
         }
     }
 }
@@ -113,7 +121,7 @@ impl Client {
     /// Sends the request and reads its response. The sample gets what is measured on the way.
     pub(super) async fn exchange(
         &mut self,
-        call: Call<'_>,
+        call: &Call<'_>,
         start_ns: u64,
         sample: &mut Sample,
     ) -> Result<Answer, Broken> {
@@ -145,7 +153,8 @@ impl Client {
             tls = connection.and_then(|connection| connection.tls.take());
             sample.tls = Some(0);
             if tls.is_none() {
-                let made = self.handshake(origin, slot).await;
+                // In a box of its own: else each idle user would keep the room for it.
+                let made = Box::pin(self.handshake(origin, slot)).await;
                 let made_ns = now_ns();
                 sample.tls = Some(made_ns.saturating_sub(begun_ns));
                 begun_ns = made_ns;
@@ -159,7 +168,7 @@ impl Client {
         sample.sent_bytes += self.send(call, slot, &mut tls).await? as u64;
         sample.was_sent = true;
 
-        let wanted = call.wanted();
+        let wanted = call.wanted(&shard.program.limits);
         let mask = signal::RECEIVED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
         self.reader.reset();
         let mut first_ns = 0;
@@ -193,12 +202,15 @@ impl Client {
                 if !self.reader.has_started() {
                     first_ns = end_ns;
                 }
+                if let Some(shown) = &mut self.shown {
+                    shown.received(run);
+                }
                 let run_len = run.len();
                 let duration_ns = end_ns.saturating_sub(begun_ns);
                 let judge = |response: &Response<'_>| {
                     (
                         response.status,
-                        shard.answer(call, response, wanted.notes, duration_ns),
+                        shard.answer(*call, response, wanted.notes, duration_ns),
                     )
                 };
                 match self.reader.advance(run, &wanted, judge) {
@@ -221,6 +233,9 @@ impl Client {
                             Some(session) => session.consume(consumed),
                         }
                         drop(ring);
+                        if let Some(shown) = &mut self.shown {
+                            shown.answered(&shard, run_len - consumed, duration_ns);
+                        }
                         if keep_alive
                             && is_clean
                             && call.request.http.keep_alive
@@ -258,7 +273,7 @@ impl Client {
                     end_ns,
                 );
                 drop(ring);
-                return self.ended(call, used, errno, &wanted, sample);
+                return self.ended(*call, used, errno, &wanted, sample);
             }
             if signals & signal::TIMEOUT != 0 {
                 let end_ns = ring.reaped_ns();
@@ -293,6 +308,9 @@ impl Client {
             };
             if let Ok((status, answer)) = self.reader.end(wanted, judge) {
                 sample.status = status;
+                if let Some(shown) = &mut self.shown {
+                    shown.answered(&shard, 0, duration_ns);
+                }
                 self.disconnect(call.origin);
                 return answer;
             }
@@ -350,7 +368,7 @@ impl Shard {
 
     /// Waits for one of the signals of `mask`.
     #[inline]
-    pub(super) async fn wait(&self, task: TaskId, mask: u8) -> u8 {
-        poll_fn(|cx| self.tasks.borrow_mut().poll(task, mask, cx)).await
+    pub(super) fn wait(&self, task: TaskId, mask: u8) -> impl Future<Output = u8> {
+        poll_fn(move |cx| self.tasks.borrow_mut().poll(task, mask, cx))
     }
 }

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use loadr_config::{Items, Pause, Program, Step, Strategy, Template, VarId};
+use loadr_config::{Items, Pause, Program, RequestId, Step, Strategy, Template, VarId};
 
 use super::rng::Rng;
 use super::vu::{Next, Vu};
@@ -15,7 +15,7 @@ use crate::error_kind::ErrorKind;
 use crate::http::{RenderError, render};
 
 /// So many steps may follow each other without a wait; then other users get their turn.
-const STEPS_AT_ONCE: u32 = 1000;
+pub(super) const STEPS_AT_ONCE: u32 = 1000;
 
 /// A list of steps being worked off.
 pub(super) struct Frame<'p> {
@@ -53,6 +53,11 @@ enum Again {
 }
 
 impl<'p> Frame<'p> {
+    /// The steps of an iteration.
+    pub(super) fn of(flow: &'p [Step]) -> Self {
+        Self::new(flow, Again::No)
+    }
+
     fn new(steps: &'p [Step], again: Again) -> Self {
         Self {
             steps,
@@ -71,7 +76,7 @@ impl Vu {
         began_ns: u64,
     ) -> Next {
         frames.clear();
-        frames.push(Frame::new(flow, Again::No));
+        frames.push(Frame::of(flow));
         // The first request starts with the iteration; every other one looks at the clock.
         let mut start_ns = Some(began_ns);
         let mut at_once = 0;
@@ -99,7 +104,7 @@ impl Vu {
                 Step::Request(id) => {
                     at_once = 0;
                     let start_ns = start_ns.take().unwrap_or_else(now_ns);
-                    self.request(*id, start_ns).await
+                    self.request(*id, start_ns, None).await
                 }
                 Step::Think(pause) => {
                     at_once = 0;
@@ -130,6 +135,25 @@ impl Vu {
             }
         }
         Next::Step
+    }
+
+    /// Goes to the next request of a flow in which nothing waits; `None` at its end.
+    pub(super) async fn next_request(&mut self, frames: &mut Vec<Frame<'_>>) -> Option<RequestId> {
+        loop {
+            let frame = frames.last_mut()?;
+            let Some(step) = frame.steps.get(frame.at) else {
+                match self.again(frame).await {
+                    Some(_) => frame.at = 0,
+                    None => drop(frames.pop()),
+                }
+                continue;
+            };
+            frame.at += 1;
+            match step {
+                Step::Request(id) => return Some(*id),
+                step => frames.extend(self.entered(step)),
+            }
+        }
     }
 
     /// The frame of a step that has steps in it, its first round begun; `None` when there is nothing to do.

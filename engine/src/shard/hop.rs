@@ -27,6 +27,20 @@ pub(super) struct Hop {
 }
 
 impl Hop {
+    /// A request as it was sent, to be sent once more or judged by.
+    pub(super) fn again(shard: &Shard, origin: OriginId, bytes: Vec<u8>) -> Box<Self> {
+        let place = Place {
+            authority: shard.authority(origin),
+            target: target(&bytes).to_vec(),
+        };
+        Box::new(Self {
+            origin,
+            place,
+            bytes,
+            count: 0,
+        })
+    }
+
     pub(super) fn method(&self) -> &str {
         std::str::from_utf8(method(&self.bytes)).unwrap_or_default()
     }
@@ -132,7 +146,7 @@ impl Client {
         let mut scratch = self.shard.scratch.borrow_mut();
         let (head, body) = &mut *scratch;
         let is_kept = call.hop.is_none()
-            && call.request.body.is_some()
+            && call.is_kept()
             && matches!(self.shard.prepared[call.id.at()], Prepared::Templated);
         let sent = if is_kept {
             &self.sent

@@ -424,7 +424,8 @@ impl Load {
         let task = shard.tasks.borrow_mut().add();
         state.add(task, call_ns);
         let instances = state.instances.borrow_mut().pop().unwrap_or_default();
-        let vu = Vu::new(Rc::clone(shard), self.id, task, number, instances);
+        // Boxed, because a future holds what it is made of twice.
+        let vu = Box::new(Vu::new(Rc::clone(shard), self.id, task, number, instances));
         glommio::spawn_local(vu.run(user, work)).detach();
     }
 }

@@ -14,9 +14,21 @@ use crate::error_kind::ErrorKind;
 use crate::http::RenderError;
 use crate::metrics::Sample;
 
+/// Where a request goes on that was in flight before.
+pub(super) struct Resumed {
+    pub(super) hop: Box<Hop>,
+    /// How long ago it was first begun.
+    pub(super) blocked_ns: u64,
+}
+
 impl Vu {
     /// One request step: connect if need be, send, wait, judge, count.
-    pub(super) async fn request(&mut self, id: RequestId, mut start_ns: u64) -> Next {
+    pub(super) async fn request(
+        &mut self,
+        id: RequestId,
+        mut start_ns: u64,
+        resumed: Option<Resumed>,
+    ) -> Next {
         let shard = Rc::clone(&self.shard);
         let request = &shard.program.requests[id.at()];
         let mut sample = Sample {
@@ -48,6 +60,10 @@ impl Vu {
         };
         let mut retried = false;
         let mut hop: Option<Box<Hop>> = None;
+        if let Some(resumed) = resumed {
+            sample.blocked = resumed.blocked_ns;
+            hop = Some(resumed.hop);
+        }
         let mut is_hit;
         let outcome = loop {
             let call = Call::new(&shard, id, hop.as_deref(), own);
@@ -58,7 +74,7 @@ impl Vu {
             is_hit = kept.is_some();
             let answer = match kept {
                 Some(answer) => answer,
-                None => self.client.exchange(call, start_ns, &mut sample).await,
+                None => self.client.exchange(&call, start_ns, &mut sample).await,
             };
             match answer {
                 // Once, and only for what may be sent twice (RFC 9110 section 9.2.2).
@@ -66,20 +82,22 @@ impl Vu {
                     retried = true;
                     shard.record.borrow_mut().scenarios[self.scenario.at()].stale_retries += 1;
                 }
-                Ok(Answer::Redirect(moved)) => match self.client.follow(call, *moved).await {
-                    Ok(next) => {
-                        if is_hit {
-                            self.hit();
-                        } else {
-                            // Every hop is a request that was sent and answered, and is counted as one.
-                            shard.record.borrow_mut().request(id, &sample);
-                            sample = Sample::default();
+                Ok(Answer::Redirect(moved)) => {
+                    match Box::pin(self.client.follow(call, *moved)).await {
+                        Ok(next) => {
+                            if is_hit {
+                                self.hit();
+                            } else {
+                                // Every hop is a request that was sent and answered, and is counted as one.
+                                shard.record.borrow_mut().request(id, &sample);
+                                sample = Sample::default();
+                            }
+                            (start_ns, retried) = (now_ns(), false);
+                            hop = Some(next);
                         }
-                        (start_ns, retried) = (now_ns(), false);
-                        hop = Some(next);
+                        Err(broken) => break Err(broken),
                     }
-                    Err(broken) => break Err(broken),
-                },
+                }
                 Ok(Answer::Judged(verdict)) => break Ok(verdict),
                 Err(broken) => break Err(broken),
             }
@@ -179,7 +197,7 @@ impl Vu {
     }
 
     /// What a failed assert, or the check of a chain, asks for.
-    fn follow(&self, id: RequestId, verdict: &Verdict) -> Next {
+    pub(super) fn follow(&self, id: RequestId, verdict: &Verdict) -> Next {
         let Some(by) = verdict.by else {
             return Next::Step;
         };
@@ -202,7 +220,7 @@ impl Vu {
 }
 
 /// RFC 9110 section 9.2.2.
-fn is_idempotent(method: &str) -> bool {
+pub(super) fn is_idempotent(method: &str) -> bool {
     matches!(
         method,
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"

@@ -236,6 +236,8 @@ pub(crate) struct Shard {
     pub(super) decoder: RefCell<Decoder>,
     /// For connections over TLS.
     pub(super) tls: OnceCell<Arc<ClientConfig>>,
+    /// Whether the first virtual user is shown, as long as there is none.
+    pub(super) shows: Cell<bool>,
     /// Origins met in the run.
     pub(super) foreign: RefCell<Foreign>,
     /// By slot.
@@ -273,6 +275,7 @@ impl Shard {
             scratch: RefCell::default(),
             decoder: RefCell::new(Decoder::new()),
             tls: OnceCell::new(),
+            shows: Cell::new(spec.shows),
             foreign: RefCell::default(),
             owners: RefCell::new(vec![
                 Owner {
@@ -369,11 +372,17 @@ impl Shard {
                     "the target closed the connection before the response was whole".into()
                 }
                 ErrorKind::Protocol => "the response is not valid HTTP/1.1".into(),
-                ErrorKind::HeaderLimit => "the response's head is too large".into(),
+                ErrorKind::HeaderLimit => format!(
+                    "the response has more than {} header fields (engine.max_headers), or more than 64 KiB of them",
+                    self.program.limits.headers_max
+                ),
                 ErrorKind::Decode => {
                     "the response's body is not what its Content-Encoding says".into()
                 }
-                ErrorKind::BodyLimit => "the response's body is too large".into(),
+                ErrorKind::BodyLimit => format!(
+                    "the response's body has more than {} bytes (engine.max_body)",
+                    self.program.limits.body_bytes_max
+                ),
                 _ => std::io::Error::from_raw_os_error(errno).to_string(),
             };
             format!("{} ({address}): {why}", request.name)

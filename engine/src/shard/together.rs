@@ -102,6 +102,8 @@ impl Vu {
     /// What runs beside the user: the same variables and plugin instances, connections of its own.
     fn lane(&self) -> Self {
         let task = self.shard.tasks.borrow_mut().add();
+        let mut client = Client::new(Rc::clone(&self.shard), task);
+        client.shown = self.client.shown.as_ref().map(|shown| shown.beside());
         Self {
             shard: Rc::clone(&self.shard),
             scenario: self.scenario,
@@ -114,7 +116,7 @@ impl Vu {
             caching: self.caching.as_ref().map(|c| Box::new(c.beside())),
             failed: 0,
             turns: self.turns.clone(),
-            client: Client::new(Rc::clone(&self.shard), task),
+            client,
             backoff_ns: BACKOFF_NS_FIRST,
             lanes: Vec::new(),
         }

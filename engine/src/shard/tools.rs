@@ -10,7 +10,7 @@ use regex::bytes::{CaptureLocations, Regex};
 use super::bodies::Bodies;
 use super::rng::Rng;
 use crate::clock::now_ns;
-use crate::http::HEADERS_MAX;
+use crate::http::HEADERS_AT_HAND;
 use crate::instances::Instances;
 use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
@@ -87,11 +87,11 @@ impl Tools {
         let body = if reads.body { asked.body } else { &[] };
         let (fields, text) = (&mut self.fields, &mut self.header_text);
         lower(asked.headers, &reads.headers, fields, text);
-        let mut headers = Pairs::new();
-        pair(fields, asked.headers, text, &mut headers);
+        let (mut few, mut many) = (Pairs::new(), Vec::new());
+        let headers = pair(fields, asked.headers, text, (&mut few, &mut many));
         let began = now_ns();
         let instance = instance(&mut self.instances, own, site.plugin)?;
-        let result = instance.extract(body, &headers, plugins.config(id), out);
+        let result = instance.extract(body, headers, plugins.config(id), out);
         record.plugin_call(site.plugin, now_ns() - began, result.is_err());
         result
     }
@@ -110,14 +110,14 @@ impl Tools {
         let body = if reads.body { asked.body } else { &[] };
         let (fields, text) = (&mut self.fields, &mut self.header_text);
         lower(asked.headers, &reads.headers, fields, text);
-        let mut headers = Pairs::new();
-        pair(fields, asked.headers, text, &mut headers);
+        let (mut few, mut many) = (Pairs::new(), Vec::new());
+        let headers = pair(fields, asked.headers, text, (&mut few, &mut many));
         let began = now_ns();
         let instance = instance(&mut self.instances, own, site.plugin)?;
         let result = instance.check(
             asked.status,
             body,
-            &headers,
+            headers,
             asked.duration_ns as f64 / 1e6,
             plugins.config(id),
             &mut self.detail,
@@ -149,7 +149,7 @@ struct Field {
 }
 
 /// Names and values as plugins get them. It takes 4 KiB, so it is filled where it lies and never moved.
-type Pairs<'a> = ArrayVec<(&'a str, &'a str), HEADERS_MAX>;
+type Pairs<'a> = ArrayVec<(&'a str, &'a str), HEADERS_AT_HAND>;
 
 /// Names lower-cased and values made UTF-8, copied only where they are not so already.
 fn lower(headers: &[Header<'_>], wanted: &ReadHeaders, fields: &mut Vec<Field>, text: &mut String) {
@@ -182,8 +182,14 @@ fn lower(headers: &[Header<'_>], wanted: &ReadHeaders, fields: &mut Vec<Field>, 
     }
 }
 
-fn pair<'a>(fields: &[Field], headers: &'a [Header<'a>], text: &'a str, pairs: &mut Pairs<'a>) {
-    for field in fields {
+/// The fields as plugins get them, in the one or the other: more than there is room for at hand are rare.
+fn pair<'p, 'a>(
+    fields: &[Field],
+    headers: &'a [Header<'a>],
+    text: &'a str,
+    (few, many): (&'p mut Pairs<'a>, &'p mut Vec<(&'a str, &'a str)>),
+) -> &'p [(&'a str, &'a str)] {
+    let pairs = fields.iter().map(|field| {
         let header = &headers[field.index];
         let name = field
             .name
@@ -192,7 +198,14 @@ fn pair<'a>(fields: &[Field], headers: &'a [Header<'a>], text: &'a str, pairs: &
             Some((start, end)) => &text[start..end],
             None => std::str::from_utf8(header.value).unwrap_or_default(),
         };
-        pairs.push((name, value));
+        (name, value)
+    });
+    if fields.len() <= HEADERS_AT_HAND {
+        few.extend(pairs);
+        few
+    } else {
+        many.extend(pairs);
+        many
     }
 }
 
@@ -216,23 +229,31 @@ mod tests {
                 value: "b=é".as_bytes(),
             },
         ];
-        let (mut fields, mut text) = (Vec::new(), String::from("old"));
-        lower(&headers, &ReadHeaders::All, &mut fields, &mut text);
-        let mut got = Pairs::new();
-        pair(&fields, &headers, &text, &mut got);
-        assert_eq!(
-            got.as_slice(),
-            [
-                ("set-cookie", "a=1"),
-                ("x-low", "caf\u{fffd}"),
-                ("set-cookie", "b=é")
-            ]
-        );
-        drop(got);
+        let paired = |headers: &[Header<'_>], reads: &ReadHeaders| -> Vec<(String, String)> {
+            let (mut fields, mut text) = (Vec::new(), String::from("old"));
+            lower(headers, reads, &mut fields, &mut text);
+            let (mut few, mut many) = (Pairs::new(), Vec::new());
+            let pairs = pair(&fields, headers, &text, (&mut few, &mut many));
+            let pairs = pairs.iter();
+            pairs
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        let all = [
+            ("set-cookie", "a=1"),
+            ("x-low", "caf\u{fffd}"),
+            ("set-cookie", "b=é"),
+        ];
+        assert_eq!(paired(&headers, &ReadHeaders::All), owned(&all));
         let only = ReadHeaders::Only(vec!["x-low".to_owned()]);
-        lower(&headers, &only, &mut fields, &mut text);
-        let mut got = Pairs::new();
-        pair(&fields, &headers, &text, &mut got);
-        assert_eq!(got.as_slice(), [("x-low", "caf\u{fffd}")]);
+        assert_eq!(paired(&headers, &only), owned(&all[1..2]));
+        let many = [headers[1]; HEADERS_AT_HAND + 1];
+        assert_eq!(paired(&many, &only), owned(&[all[1]; HEADERS_AT_HAND + 1]));
     }
 }

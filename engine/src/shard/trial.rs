@@ -1,17 +1,20 @@
-//! One request's rendering and judging, without a network: what the benchmarks measure.
+//! The parts of a request's way, each by itself and without a network: what the benchmarks measure.
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use loadr_config::Program;
+use loadr_config::{Program, RequestId};
 
 use super::feed::{Feed, Shared};
 use super::judge::Judge;
+use super::tasks::{Tasks, signal};
 use super::tools::Tools;
 use super::vars::Vars;
-use crate::http::{Response, render};
+use crate::http::{Advance, Expected, Reader, Response, Wanted, render};
 use crate::instances::Instances;
-use crate::metrics::Record;
+use crate::metrics::{Record, Sample};
 use crate::plugins::LoadedPlugins;
 
 /// A shard's and a virtual user's memory, for the first request of a plan without plugins.
@@ -22,6 +25,7 @@ pub struct Trial {
     record: Record,
     vars: Vars,
     instances: Instances,
+    reader: Reader,
     out: (Vec<u8>, Vec<u8>),
 }
 
@@ -41,6 +45,7 @@ impl Trial {
             record: Record::new(&program),
             vars: Vars::of(&feed, 1),
             instances: Box::new([]),
+            reader: Reader::new(),
             out: Default::default(),
             plugins,
             program,
@@ -66,6 +71,66 @@ impl Trial {
         };
         let verdict = judge.judge(&self.program.requests[0], &response, 1_000_000);
         verdict.failed.is_none()
+    }
+
+    /// Reads a response that comes in one piece; whether it is whole then.
+    pub fn parse(&mut self, response: &[u8]) -> bool {
+        let wanted = Wanted {
+            expected: Expected {
+                to_head_request: false,
+                headers_max: self.program.limits.headers_max,
+            },
+            headers: false,
+            notes: 0,
+            body: false,
+            coded_body: false,
+            body_bytes_max: self.program.limits.body_bytes_max,
+        };
+        self.reader.reset();
+        let advanced = self.reader.advance(response, &wanted, |r| r.status);
+        matches!(advanced, Ok((Advance::Done { .. }, Some(200))))
+    }
+
+    /// Counts a request that took so long.
+    pub fn record(&mut self, waiting_ns: u64) {
+        let sample = Sample {
+            status: 200,
+            was_sent: true,
+            sending: 5_000,
+            waiting: waiting_ns,
+            sent_bytes: 60,
+            received_bytes: 100,
+            ..Sample::default()
+        };
+        self.record.request(RequestId(0), &sample);
+    }
+
+    /// Wakes a task so often as the driver does, and has it run each time. Makes an executor for it; `None` when that
+    /// cannot be had.
+    #[must_use]
+    pub fn wake_and_poll(times: u64) -> Option<u64> {
+        let executor = glommio::LocalExecutorBuilder::default().make().ok()?;
+        Some(executor.run(async {
+            let tasks = Rc::new(RefCell::new(Tasks::new()));
+            let task = tasks.borrow_mut().add();
+            let seen = Rc::new(Cell::new(0));
+            let user = {
+                let (tasks, seen) = (Rc::clone(&tasks), Rc::clone(&seen));
+                glommio::spawn_local(async move {
+                    while seen.get() < times {
+                        let wanted = signal::RECEIVED;
+                        poll_fn(|cx| tasks.borrow_mut().poll(task, wanted, cx)).await;
+                        seen.set(seen.get() + 1);
+                    }
+                })
+            };
+            for _ in 0..times {
+                tasks.borrow_mut().signal(task, signal::RECEIVED);
+                glommio::executor().yield_now().await;
+            }
+            user.await;
+            seen.get()
+        }))
     }
 
     /// Renders the request; how many bytes it has, or 0 when it cannot be rendered.

@@ -26,10 +26,14 @@ pub(super) enum Work {
 
 impl Vu {
     /// Runs until the scenario, or the user's own work, ends. `user` is its number on this shard.
-    pub(crate) async fn run(mut self, user: u32, work: Work) {
+    pub(crate) async fn run(mut self: Box<Self>, user: u32, work: Work) {
         let shard = Rc::clone(&self.shard);
+        if shard.program.scenarios[self.scenario.at()].pipeline > 1 {
+            return Box::pin(self.run_pipelined(user, work)).await;
+        }
         let flow = &shard.program.scenarios[self.scenario.at()].flow;
-        let mut frames = Vec::new();
+        // Most flows are flat, and every user has one.
+        let mut frames = Vec::with_capacity(1);
         let mut began_ns = now_ns();
         while let Some(start_ns) = self.turn(user, work, began_ns).await {
             began_ns = start_ns;
@@ -60,7 +64,7 @@ impl Vu {
 
     /// Waits until the user may begin an iteration: when that is, `now_ns` or later. `None`: never again.
     #[inline]
-    async fn turn(&mut self, user: u32, work: Work, now_ns: u64) -> Option<u64> {
+    pub(super) async fn turn(&mut self, user: u32, work: Work, now_ns: u64) -> Option<u64> {
         let is_simple = match work {
             Work::Loop => true,
             Work::Times(n) => self.vars.borrow().iteration < n,
@@ -77,7 +81,7 @@ impl Vu {
     }
 
     /// Whether the user is one of those that iterate on their own.
-    fn is_wanted(&self, user: u32, work: Work) -> bool {
+    pub(super) fn is_wanted(&self, user: u32, work: Work) -> bool {
         match work {
             Work::Loop | Work::Shared | Work::Times(_) => true,
             Work::Scheduled | Work::Steered => {
@@ -153,7 +157,7 @@ impl Vu {
     }
 
     /// After a cancel: whether only this user's iteration was meant, and so the user stays.
-    fn may_come_back(&mut self) -> bool {
+    pub(super) fn may_come_back(&mut self) -> bool {
         let state = &self.shard.scenarios[self.scenario.at()];
         if state.phase.get() == Phase::Cancelled {
             return false;

@@ -70,6 +70,10 @@ impl Vu {
         let vars = Vars::of(&shard.feed, number);
         let limits = &shard.program.scenarios[scenario.at()];
         shard.places.user_came(&shard.program, scenario);
+        let mut client = Client::new(Rc::clone(&shard), task);
+        if shard.shows.take() {
+            client.shown = Some(Box::default());
+        }
         let caching = shard.caches.then(Box::default);
         Self {
             is_paced: limits.pacing.is_some(),
@@ -78,7 +82,7 @@ impl Vu {
             scenario,
             failed: 0,
             turns: vec![number as u32; shard.program.randoms as usize],
-            client: Client::new(Rc::clone(&shard), task),
+            client,
             shard,
             vars: Rc::new(RefCell::new(vars)),
             instances: Rc::new(RefCell::new(instances)),

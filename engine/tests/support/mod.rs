@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     dead_code,
+    clippy::needless_pass_by_value,
     unreachable_pub,
     reason = "a failed unwrap is a failed test; each test file uses a part"
 )]
@@ -27,6 +28,8 @@ pub struct Seen {
     /// With the empty line.
     pub head: String,
     pub body: Vec<u8>,
+    /// Bytes of later requests that had come with it.
+    pub behind: usize,
 }
 
 impl Seen {
@@ -173,6 +176,7 @@ fn next_request(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) 
                 connection,
                 head,
                 body: Vec::new(),
+                behind: 0,
             };
             let length = request
                 .header("content-length")
@@ -180,6 +184,7 @@ fn next_request(connection: usize, stream: &mut TcpStream, bytes: &mut Vec<u8>) 
             if bytes.len() >= end + 4 + length {
                 request.body = bytes[end + 4..end + 4 + length].to_vec();
                 bytes.drain(..end + 4 + length);
+                request.behind = bytes.len();
                 return Some(request);
             }
         }
@@ -228,6 +233,7 @@ pub fn run_watched(
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).unwrap());
     let spec = RunSpec {
         is_strict: false,
+        shows_http: false,
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
     };

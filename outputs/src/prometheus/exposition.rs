@@ -213,7 +213,7 @@ pub(super) fn protobuf(totals: &Totals) -> Vec<u8> {
                 family(&format!("{base}_total"), COUNTER, &|value| match value {
                     TotalValue::Counter(n) => number(3, *n as f64),
                     _ => None,
-                })
+                });
             }
             TotalValue::Rate { .. } => {
                 family(

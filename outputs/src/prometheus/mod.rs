@@ -6,5 +6,5 @@ mod names;
 mod page;
 mod remote;
 
-pub(crate) use page::{Page, Scraped};
+pub(crate) use page::Page;
 pub(crate) use remote::RemoteWrite;

@@ -327,7 +327,7 @@ fn other_targets_and_origins_are_others_and_an_invalidated_one_is_gone() {
 fn what_a_user_keeps_has_bounds_and_the_least_used_goes_first() {
     let mut cache = Cache::default();
     let fields = headers("Cache-Control: max-age=60");
-    let mut store = |cache: &mut Cache, target: &str, len: usize| {
+    let store = |cache: &mut Cache, target: &str, len: usize| {
         let fresh = Fresh {
             status: 200,
             headers: &fields,
