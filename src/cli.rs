@@ -37,9 +37,21 @@ pub(crate) enum Command {
     /// Find the highest rate that a system sustains within its objectives.
     #[command(after_help = crate::capacity::HELP)]
     Capacity(crate::capacity::CapacityArgs),
-    /// Print the JSON Schema of plans, for editors.
+    /// Show a summary as a page, in Markdown or for CI; or two of them side by side.
+    #[command(after_help = crate::report::HELP)]
+    Report(crate::report::ReportArgs),
+    /// Make one summary of several runs of a plan, with exact percentiles.
+    #[command(after_help = crate::merge::HELP)]
+    Merge(crate::merge::MergeArgs),
+    /// Print the JSON Schema of plans, for editors; or that of a file that is written here.
     #[command(after_help = SCHEMA_HELP)]
     Schema(SchemaArgs),
+    /// Write manual pages, one for each command.
+    #[command(after_help = MAN_HELP)]
+    Man {
+        /// The directory; it is made if it is not there.
+        dir: PathBuf,
+    },
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -59,6 +71,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
+    /// That of the file that `run --summary-export` writes.
+    #[arg(long, conflicts_with = "capacity")]
+    pub(crate) summary: bool,
+
     /// That of the file that `capacity --json` writes.
     #[arg(long)]
     pub(crate) capacity: bool,
@@ -68,9 +84,14 @@ const SCHEMA_HELP: &str = "\
 Examples:
   loadr-fast schema > plan.schema.json
   loadr-fast schema --capacity > capacity.schema.json
+  loadr-fast schema --summary > summary.schema.json
 
 A plan that begins with this line is completed and checked by editors with a YAML language server:
   # yaml-language-server: $schema=plan.schema.json";
+
+const MAN_HELP: &str = "\
+Examples:
+  loadr-fast man ~/.local/share/man/man1 && man loadr-fast-run";
 
 const DOCTOR_HELP: &str = "\
 Examples:
@@ -130,6 +151,8 @@ Examples:
   loadr-fast run --cores 16 --summary-export summary.json plan.yaml
   loadr-fast run plan.yaml -e staging --vus 200 --duration 30s --tags smoke
   loadr-fast run --embedded-target examples/quickstart.yaml
+  loadr-fast run --summary-export summary.json plan.yaml; loadr-fast report summary.json -o report.html
+  loadr-fast run --quiet --junit results.xml plan.yaml
   loadr-fast run --http-debug --vus 1 --iterations 1 plan.yaml
   loadr-fast run --source-ips 10.0.0.16/28 plan.yaml
   loadr-fast run plan.yaml --output json=results.jsonl --output prometheus=127.0.0.1:9464
@@ -200,6 +223,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) summary_export: Option<PathBuf>,
 
+    /// Write every trend, whole and each second, to this file: an HdrHistogram log for its tools and for `merge`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) histograms: Option<PathBuf>,
+
+    /// Write thresholds and checks to this file as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
     /// Feed the figures of each second to `json=FILE`, `csv=FILE`, `prometheus=ADDRESS` (to be scraped), `prometheus=URL` (remote
     /// write), `otlp=URL`, `influxdb=URL/DATABASE` or `statsd=ADDRESS`, beside the plan's `outputs`. May be given again.
     #[arg(short = 'o', long = "output", value_name = "KIND=TARGET")]
@@ -329,5 +359,39 @@ fn header(text: &str) -> Result<(String, String), String> {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         }
         _ => Err("expected a name, a colon and a value, such as `Accept: text/html`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn every_command(
+        command: &clap::Command,
+        path: &str,
+        visit: &mut impl FnMut(&str, &clap::Command),
+    ) {
+        visit(path, command);
+        for inner in command.get_subcommands() {
+            every_command(inner, &format!("{path} {}", inner.get_name()), visit);
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_of_itself() {
+        let mut seen = 0;
+        every_command(&Cli::command(), "loadr-fast", &mut |path, command| {
+            seen += 1;
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Example") && help.contains(path),
+                "{path}: {help}"
+            );
+        });
+        assert!(seen >= 10, "{seen}");
     }
 }

@@ -1,9 +1,71 @@
-//! A result file that is either whole or not there: written beside its place and moved into it.
+//! Result files that are either whole or not there: written beside their place and moved into it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use loadr_engine::{Outcome, Summary};
+
+use crate::cli::RunArgs;
+
+/// The files that a run leaves.
+pub(crate) struct Exports {
+    summary: Option<Export>,
+    histograms: Option<Export>,
+    junit: Option<Export>,
+}
+
+impl Exports {
+    /// Makes sure of all of them.
+    pub(crate) fn open(args: &RunArgs) -> Result<Self, String> {
+        let named = [
+            ("--summary-export", &args.summary_export),
+            ("--histograms", &args.histograms),
+            ("--junit", &args.junit),
+        ];
+        for (i, (flag, path)) in named.iter().enumerate() {
+            let same = named[..i]
+                .iter()
+                .find(|(_, other)| path.is_some() && other == path);
+            if let (Some((other, _)), Some(path)) = (same, path) {
+                return Err(format!(
+                    "{other} and {flag} would both write {}: give each a file",
+                    path.display()
+                ));
+            }
+        }
+        let open = |path: &Option<PathBuf>| path.as_deref().map(Export::open).transpose();
+        Ok(Self {
+            summary: open(&args.summary_export)?,
+            histograms: open(&args.histograms)?,
+            junit: open(&args.junit)?,
+        })
+    }
+
+    /// Writes each, also when another cannot be.
+    pub(crate) fn write(self, outcome: &Outcome, summary: &Summary) -> Result<(), String> {
+        let write = |export: Option<Export>, text: &dyn Fn() -> String| match export {
+            Some(export) => export.write(text().as_bytes()).err(),
+            None => None,
+        };
+        let failed: Vec<String> = [
+            write(self.summary, &|| summary.to_json()),
+            write(self.histograms, &|| {
+                loadr_engine::histogram_log(outcome, summary)
+            }),
+            write(self.junit, &|| loadr_report::junit(summary)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(failed.join("\n"))
+        }
+    }
+}
 
 /// A file to be written at the end of the run, made sure of at its start.
 pub(crate) struct Export {

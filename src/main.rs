@@ -7,8 +7,10 @@ mod ctl;
 mod doctor;
 mod export;
 mod findings;
+mod merge;
 mod page;
 mod plugin;
+mod report;
 mod run;
 mod signals;
 mod source;
@@ -26,15 +28,19 @@ fn main() -> ExitCode {
         cli::Command::Run(args) => run::run(&args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
         cli::Command::Capacity(args) => capacity::capacity(&args),
+        cli::Command::Report(args) => report::report(&args),
+        cli::Command::Merge(args) => merge::merge(&args, cli.color),
         cli::Command::Schema(args) => {
-            let schema = if args.capacity {
-                loadr_capacity::schema()
-            } else {
-                loadr_config::schema()
-            };
-            print(&format!("{schema:#}\n"));
+            match args {
+                cli::SchemaArgs { summary: true, .. } => print(loadr_engine::SUMMARY_SCHEMA),
+                cli::SchemaArgs { capacity: true, .. } => {
+                    print(&format!("{:#}\n", loadr_capacity::schema()));
+                }
+                _ => print(&format!("{:#}\n", loadr_config::schema())),
+            }
             Ok(0)
         }
+        cli::Command::Man { dir } => man(&dir),
         cli::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut cli::Cli::command(), "loadr-fast", &mut script);
@@ -53,6 +59,14 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// Writes a manual page for each command.
+fn man(dir: &std::path::Path) -> Result<u8, String> {
+    let fail = |error| format!("cannot write manual pages to {}: {error}", dir.display());
+    std::fs::create_dir_all(dir).map_err(fail)?;
+    clap_mangen::generate_to(cli::Cli::command(), dir).map_err(fail)?;
+    Ok(0)
 }
 
 /// Prints to standard output. A reader that has gone away (`| head`) is no error.

@@ -17,7 +17,7 @@ use loadr_target::{Settings, Target};
 use crate::cli::RunArgs;
 use crate::color::When;
 use crate::ctl;
-use crate::export::Export;
+use crate::export::Exports;
 use crate::signals::Signals;
 use crate::source::Source;
 use crate::watch::Watch;
@@ -62,11 +62,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     for warning in plugins.warnings() {
         eprintln!("warning: {warning}");
     }
-    let export = args
-        .summary_export
-        .as_deref()
-        .map(Export::open)
-        .transpose()?;
+    let exports = Exports::open(args)?;
 
     if !args.quiet {
         for warning in doctor::warnings(&cores) {
@@ -136,9 +132,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         let text = loadr_engine::summary_text(&summary, style);
         let _ = stdout().write_all(text.as_bytes());
     }
-    if let Some(export) = export {
-        export.write(summary.to_json().as_bytes())?;
-    }
+    exports.write(&outcome, &summary)?;
     outputs.linger(
         |note| {
             if !args.quiet {

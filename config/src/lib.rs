@@ -195,6 +195,30 @@ pub fn schema() -> serde_json::Value {
     language::schema()
 }
 
+/// Reads a threshold that stands in a summary: `http_req_duration{name:home}` and `p(95)<400`. It aborts nothing.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_threshold(metric: &str, expression: &str) -> Result<Threshold, String> {
+    let selector = threshold::selector(metric).map_err(|(message, _)| message)?;
+    let rule = threshold::rule(expression, selector.kind).map_err(|(message, _)| message)?;
+    Ok(Threshold {
+        metric: selector.metric.to_owned(),
+        tags: selector.tags,
+        expression: expression.to_owned(),
+        aggregation: rule.aggregation,
+        comparison: rule.comparison,
+        bound: rule.bound,
+        abort_on_fail: false,
+        delay_abort_eval: Duration::ZERO,
+        location: Location {
+            path: "thresholds".to_owned(),
+            line: 0,
+            column: 0,
+        },
+    })
+}
+
 /// All stages after one another: the program, and the effective document. `None` when the text is no document, which
 /// has then been reported.
 fn stages(

@@ -49,7 +49,12 @@ fn judge(threshold: &Threshold, aggregate: &Aggregate) -> ThresholdResult {
             sum.add(series);
         }
     });
-    let observed = sum.figure(threshold.aggregation, aggregate.elapsed_secs());
+    judge_sum(threshold, &sum, aggregate.elapsed_secs())
+}
+
+/// Judges the series that a threshold is about, merged.
+pub(crate) fn judge_sum(threshold: &Threshold, sum: &Sum, elapsed_secs: f64) -> ThresholdResult {
+    let observed = sum.figure(threshold.aggregation, elapsed_secs);
     let bound = threshold.bound;
     let passed = observed.is_none_or(|figure| match threshold.comparison {
         Comparison::Less => figure < bound,
@@ -81,7 +86,7 @@ fn label(threshold: &Threshold) -> String {
 }
 
 /// Several series of one metric, merged.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sum {
     pub(crate) trend: Option<Trend>,
     pub(crate) counter: Option<u64>,
@@ -93,21 +98,38 @@ pub(crate) struct Sum {
 
 impl Sum {
     pub(crate) fn add(&mut self, series: &Series<'_>) {
-        match &series.values {
-            Values::Trend(trend) => self.trend.get_or_insert_default().add(trend),
-            Values::Counter(count) => *self.counter.get_or_insert_default() += count,
-            Values::Rate { passes, count } => {
-                let rate = self.rate.get_or_insert_default();
-                rate.0 += passes;
-                rate.1 += count;
-            }
-            Values::Gauge { last, min, max } => {
-                self.gauge = Some(match self.gauge {
-                    None => (*last, *min, *max),
-                    // One series a shard: the busiest is what counts.
-                    Some(g) => (g.0.max(*last), g.1.min(*min), g.2.max(*max)),
-                });
-            }
+        // Not through a `Sum` of its own: a trend would be copied for it.
+        if let Values::Trend(trend) = series.values {
+            return self.trend.get_or_insert_default().add(trend);
+        }
+        let mut one = Self::default();
+        match series.values {
+            Values::Trend(_) => {}
+            Values::Counter(count) => one.counter = Some(count),
+            Values::Rate { passes, count } => one.rate = Some((passes, count)),
+            Values::Gauge { last, min, max } => one.gauge = Some((last, min, max)),
+        }
+        self.merge(&one);
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if let Some(trend) = &other.trend {
+            self.trend.get_or_insert_default().add(trend);
+        }
+        if let Some(count) = other.counter {
+            *self.counter.get_or_insert_default() += count;
+        }
+        if let Some((passes, count)) = other.rate {
+            let rate = self.rate.get_or_insert_default();
+            rate.0 += passes;
+            rate.1 += count;
+        }
+        if let Some((last, min, max)) = other.gauge {
+            self.gauge = Some(match self.gauge {
+                None => (last, min, max),
+                // One series a shard: the busiest is what counts.
+                Some(g) => (g.0.max(last), g.1.min(min), g.2.max(max)),
+            });
         }
     }
 

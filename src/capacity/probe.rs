@@ -251,7 +251,7 @@ impl Engine<'_> {
             errors: outcome
                 .errors()
                 .iter()
-                .map(|error| (error.kind.to_owned(), error.count))
+                .map(|error| (error.kind.to_string(), error.count))
                 .collect(),
             is_answering: whole.answered > 0 && seen.is_answering
                 || cut_off == 0 && whole.unanswered == 0,

@@ -86,7 +86,7 @@ pub(crate) struct ShardPoint {
 /// A kind of error so far.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ErrorLine {
-    pub(crate) kind: &'static str,
+    pub(crate) kind: std::borrow::Cow<'static, str>,
     pub(crate) count: u64,
     pub(crate) example: String,
 }

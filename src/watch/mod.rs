@@ -192,7 +192,7 @@ pub(crate) mod sample {
             dropped: None,
             vus_max: 32,
             errors: vec![ErrorLine {
-                kind: "timeout",
+                kind: "timeout".into(),
                 count: 12,
                 example: "no answer in 1s".to_owned(),
             }],

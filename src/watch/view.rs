@@ -429,7 +429,7 @@ impl View<'_> {
             let of = |e: &'_ super::frame::ErrorLine| {
                 Line::from(vec![
                     Span::raw(format!("{} × ", count(e.count))),
-                    Span::styled(e.kind, self.theme.bad()),
+                    Span::styled(e.kind.clone(), self.theme.bad()),
                     Span::raw(format!("  {}", e.example)),
                 ])
             };

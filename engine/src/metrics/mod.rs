@@ -4,6 +4,7 @@
 mod record;
 mod samples;
 mod series;
+mod spread;
 mod trend;
 
 pub(crate) use record::{Record, Sample};
@@ -11,4 +12,5 @@ pub use samples::RequestSample;
 pub(crate) use samples::Samples;
 pub(crate) use series::for_each_series;
 pub use series::{Kind, METRICS, MetricInfo, Series, Values};
+pub(crate) use spread::{Exact, Spread};
 pub use trend::Trend;

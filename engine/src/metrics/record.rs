@@ -297,32 +297,7 @@ impl Record {
     /// Adds all of `other`, which is of the same program.
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.requests.iter_mut().zip(&other.requests) {
-            for theirs in theirs.iter().filter(|r| r.count > 0) {
-                let at = match mine.iter().position(|r| r.outcome == theirs.outcome) {
-                    Some(at) => at,
-                    None => {
-                        mine.push(RequestRecord::new(
-                            theirs.outcome,
-                            theirs.response.is_some(),
-                        ));
-                        mine.len() - 1
-                    }
-                };
-                let mine = &mut mine[at];
-                mine.count += theirs.count;
-                mine.sent_bytes += theirs.sent_bytes;
-                mine.received_bytes += theirs.received_bytes;
-                mine.duration.add(&theirs.duration);
-                if let (Some(mine), Some(theirs)) = (&mut mine.response, &theirs.response) {
-                    mine.add(theirs);
-                }
-                mine.blocked.add(&theirs.blocked);
-                mine.connecting.add(&theirs.connecting);
-                mine.tls.add(&theirs.tls);
-                mine.sending.add(&theirs.sending);
-                mine.waiting.add(&theirs.waiting);
-                mine.receiving.add(&theirs.receiving);
-            }
+            add_outcomes(mine, theirs);
         }
         for (mine, theirs) in self.checks.iter_mut().zip(&other.checks) {
             mine.passes += theirs.passes;
@@ -412,6 +387,36 @@ impl Record {
             all.add(&record.duration);
         }
         all
+    }
+}
+
+/// Adds the outcomes of one step to those of another, or of the same.
+pub(super) fn add_outcomes(mine: &mut Vec<RequestRecord>, theirs: &[RequestRecord]) {
+    for theirs in theirs.iter().filter(|r| r.count > 0) {
+        let at = match mine.iter().position(|r| r.outcome == theirs.outcome) {
+            Some(at) => at,
+            None => {
+                mine.push(RequestRecord::new(
+                    theirs.outcome,
+                    theirs.response.is_some(),
+                ));
+                mine.len() - 1
+            }
+        };
+        let mine = &mut mine[at];
+        mine.count += theirs.count;
+        mine.sent_bytes += theirs.sent_bytes;
+        mine.received_bytes += theirs.received_bytes;
+        mine.duration.add(&theirs.duration);
+        if let (Some(mine), Some(theirs)) = (&mut mine.response, &theirs.response) {
+            mine.add(theirs);
+        }
+        mine.blocked.add(&theirs.blocked);
+        mine.connecting.add(&theirs.connecting);
+        mine.tls.add(&theirs.tls);
+        mine.sending.add(&theirs.sending);
+        mine.waiting.add(&theirs.waiting);
+        mine.receiving.add(&theirs.receiving);
     }
 }
 

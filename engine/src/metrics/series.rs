@@ -1,10 +1,13 @@
 //! The flat view of a record: every metric as series with a name and tags. For thresholds and results, so off the
 //! hot path.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 pub use loadr_config::MetricKind as Kind;
 use loadr_config::Program;
 
-use super::record::{Record, is_failure};
+use super::record::{Record, RequestRecord, add_outcomes, is_failure};
 use super::trend::Trend;
 
 /// One metric.
@@ -117,9 +120,41 @@ impl Series<'_> {
     }
 }
 
+/// The outcomes of each request step, by its index; steps that no tag tells apart are one.
+fn request_series<'r>(
+    program: &Program,
+    record: &'r Record,
+) -> Vec<(usize, Cow<'r, [RequestRecord]>)> {
+    let mut series: Vec<(usize, Cow<'r, [RequestRecord]>)> = Vec::new();
+    let mut known = HashMap::new();
+    for (at, (request, outcomes)) in program.requests.iter().zip(&record.requests).enumerate() {
+        if outcomes.is_empty() {
+            continue;
+        }
+        let tags = (
+            request.scenario.at(),
+            &request.name,
+            &request.method,
+            &request.group,
+            &request.tags,
+        );
+        let place = *known.entry(tags).or_insert(series.len());
+        match series.get_mut(place) {
+            Some((_, twins)) => {
+                let mut both = std::mem::take(twins).into_owned();
+                add_outcomes(&mut both, outcomes);
+                *twins = both.into();
+            }
+            None => series.push((at, outcomes.as_slice().into())),
+        }
+    }
+    series
+}
+
 /// Calls `f` for each series of the record that has values. Gauges are not in a record: see the aggregator.
 pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl FnMut(&Series<'_>)) {
-    for (request, outcomes) in program.requests.iter().zip(&record.requests) {
+    for (at, outcomes) in request_series(program, record) {
+        let request = &program.requests[at];
         let scenario = &program.scenarios[request.scenario.at()].name;
         for r in outcomes.iter().filter(|r| r.count > 0) {
             let mut tags = vec![
@@ -255,6 +290,48 @@ pub(crate) fn for_each_series(program: &Program, record: &Record, mut f: impl Fn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Sample;
+
+    #[test]
+    fn steps_that_no_tag_tells_apart_are_one_series() {
+        let plan = "scenarios: { s: { executor: constant-vus, vus: 1, duration: 1s, flow: [\
+            { request: { name: a, url: \"http://h/1\" } }, { request: { name: b, url: \"http://h/2\" } },\
+            { request: { name: a, url: \"http://h/3\" } } ] } }";
+        let compiled = loadr_config::compile(
+            plan,
+            std::path::Path::new("plan.yaml"),
+            &loadr_config::Options::default(),
+        );
+        let program = compiled.unwrap_or_else(|error| panic!("{error:?}")).program;
+        let mut record = Record::new(&program);
+        for step in 0..3 {
+            let sample = Sample {
+                status: 200,
+                was_sent: true,
+                waiting: 1_000_000,
+                ..Sample::default()
+            };
+            record.request(loadr_config::RequestId(step), &sample);
+        }
+        let mut counts = Vec::new();
+        for_each_series(&program, &record, |series| {
+            let name = series.tag("name").unwrap_or_default().to_owned();
+            match &series.values {
+                Values::Counter(count) if series.metric == "http_reqs" => {
+                    counts.push((name, *count))
+                }
+                Values::Trend(trend) if series.metric == "http_req_waiting" => {
+                    counts.push((name, trend.count()))
+                }
+                _ => {}
+            }
+        });
+        let pair = |name: &str, count| (name.to_owned(), count);
+        assert_eq!(
+            counts,
+            [pair("a", 2), pair("a", 2), pair("b", 1), pair("b", 1)]
+        );
+    }
 
     #[test]
     fn every_metric_can_stand_in_a_threshold_with_the_kind_it_has() {

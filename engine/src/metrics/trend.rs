@@ -1,13 +1,16 @@
 //! A distribution of durations.
 
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+
+use super::spread::{Exact, Spread};
 
 /// The shortest duration that is told from others, in nanoseconds.
-const LOWEST_NS: u64 = 1_000;
+pub(super) const LOWEST_NS: u64 = 1_000;
 /// The longest duration, in nanoseconds: one hour. Longer ones count as this.
-const HIGHEST_NS: u64 = 3_600_000_000_000;
+pub(super) const HIGHEST_NS: u64 = 3_600_000_000_000;
 /// Significant decimal digits.
-const DIGITS: u8 = 3;
+pub(super) const DIGITS: u8 = 3;
 
 /// A distribution of durations in nanoseconds: an HDR histogram (1 µs to 1 h, three significant digits) beside the
 /// exact sum, minimum and maximum. Merging is exact: the merge of any split of the values equals the whole.
@@ -118,6 +121,42 @@ impl Trend {
             return 0;
         }
         self.histogram.len() - self.histogram.count_between(0, ns)
+    }
+
+    /// What a histogram alone does not keep.
+    pub(crate) fn exact(&self) -> Exact {
+        Exact {
+            zeros: self.zeros,
+            sum_ns: self.sum_ns,
+            min_ns: if self.count() == 0 { 0 } else { self.min_ns },
+            max_ns: self.max_ns,
+        }
+    }
+
+    /// HdrHistogram's V2 compressed encoding, the zeros in it; `None` when a count is beyond what it can hold.
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let mut whole = self.histogram.clone();
+        whole.record_n(0, self.zeros).ok()?;
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&whole, &mut bytes)
+            .ok()?;
+        Some(bytes)
+    }
+
+    /// From what was read from a file.
+    pub(crate) fn from_spread(spread: &Spread) -> Self {
+        let mut trend = Self::new();
+        for (value_ns, count) in spread.values() {
+            // Cannot fail: the value is in range and the histogram grows by itself.
+            let _ = trend.histogram.record_n(value_ns, count);
+        }
+        let exact = spread.exact();
+        (trend.zeros, trend.sum_ns, trend.max_ns) = (exact.zeros, exact.sum_ns, exact.max_ns);
+        if trend.count() > 0 {
+            trend.min_ns = exact.min_ns;
+        }
+        trend
     }
 
     /// Forgets every value; the memory is kept.

@@ -1,20 +1,25 @@
-//! The summary, in the shape of its JSON file.
+//! The summary, in the shape of its JSON file. `summary.schema.json` describes the same, and a test holds the two
+//! together.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::distribution::Distribution;
+use super::environment::Environment;
+use super::totals::Figures;
 use super::verdict::{Generator, generator};
 use crate::control::StopReason;
-use crate::metrics::{Kind, METRICS, Record, Trend, Values};
+use crate::metrics::{Record, Trend};
 use crate::run::Outcome;
-use crate::thresholds::Sum;
+use crate::thresholds::{Sum, ThresholdResult};
 
 /// The version of the file's shape.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// A run's summary. Trend figures in milliseconds; what does not apply to a kind is null.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// The plan's name.
     pub name: String,
@@ -42,38 +47,80 @@ pub struct Summary {
     pub snapshot: Snapshot,
     /// About one point a second.
     pub timeline: Vec<Point>,
-    /// The version of this shape.
+    // What follows is not in loadr's file, which is read as well.
+    /// The version of this shape; 0 in a file that says none.
+    #[serde(default)]
     pub format: u32,
     /// What the process exits with.
+    #[serde(default)]
     pub exit_code: u8,
     /// SHA-256 of the effective plan.
+    #[serde(default)]
     pub plan_hash: String,
     /// Iterations that `graceful_stop` did not suffice for. Their last requests are in no figure.
+    #[serde(default)]
     pub iterations_interrupted: u64,
     /// By kind, most frequent first.
+    #[serde(default)]
     pub errors: Vec<ErrorSummary>,
     /// In the plan's order.
+    #[serde(default)]
     pub plugins: Vec<PluginSummary>,
     /// How the generator itself fared.
+    #[serde(default)]
     pub generator: Generator,
     /// In the plan's order; left out where there are none. Whoever feeds them fills it in.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<OutputSummary>,
+    /// What it ran on.
+    #[serde(default)]
+    pub environment: Option<Environment>,
+    /// The percentile curve of each trend.
+    #[serde(default)]
+    pub distribution: Distribution,
+    /// Which part of a larger run this is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Segment>,
+    /// What it was merged from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<MergedFrom>,
+}
+
+/// One of several processes that make the load of a plan together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// From 0.
+    pub index: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+/// What a merged summary was made from.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MergedFrom {
+    /// The runs' ids.
+    pub runs: Vec<String>,
+    /// The segments that are in it, and of how many; none where the runs were no segments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Segment>,
+    /// What should be in it and is not: segments, files that could not be read.
+    pub missing: Vec<String>,
 }
 
 /// One metric.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MetricSummary {
     /// Its name.
-    pub metric: &'static str,
+    pub metric: Cow<'static, str>,
     /// counter, gauge, rate or trend.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Its figures.
     pub agg: Aggregates,
 }
 
 /// A metric's figures. All keys are always there.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[allow(missing_docs, reason = "the names say it; figures in milliseconds")]
 pub struct Aggregates {
     pub count: Option<u64>,
@@ -92,7 +139,7 @@ pub struct Aggregates {
 }
 
 /// One check.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckSummary {
     /// Its name.
     pub name: String,
@@ -105,7 +152,7 @@ pub struct CheckSummary {
 }
 
 /// A text and how often it came.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Detail {
     /// At most 256 bytes.
     pub text: String,
@@ -114,7 +161,7 @@ pub struct Detail {
 }
 
 /// One threshold.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ThresholdSummary {
     /// With its selectors.
     pub metric: String,
@@ -129,7 +176,7 @@ pub struct ThresholdSummary {
 }
 
 /// All series at the end.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Milliseconds since 1970.
     pub timestamp_ms: u64,
@@ -142,12 +189,12 @@ pub struct Snapshot {
 }
 
 /// One series.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeriesSummary {
     /// Its metric.
-    pub metric: &'static str,
+    pub metric: Cow<'static, str>,
     /// counter, gauge, rate or trend.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Its figures.
@@ -159,7 +206,7 @@ pub struct SeriesSummary {
 }
 
 /// A second of the run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it; figures in milliseconds")]
 pub struct Point {
     pub elapsed_secs: f64,
@@ -178,10 +225,10 @@ pub struct Point {
 }
 
 /// One kind of error.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ErrorSummary {
     /// The `error_kind`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// How often.
     pub count: u64,
     /// The most frequent text.
@@ -189,7 +236,7 @@ pub struct ErrorSummary {
 }
 
 /// One plugin.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PluginSummary {
     /// Its name in the plan.
     pub name: String,
@@ -200,7 +247,7 @@ pub struct PluginSummary {
 }
 
 /// One output: a file or a receiver that was fed during the run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OutputSummary {
     /// Its type and where it leads, without secrets.
     pub name: String,
@@ -220,53 +267,26 @@ impl Summary {
     pub fn new(outcome: &Outcome) -> Self {
         let aggregate = &outcome.aggregate;
         let secs = aggregate.elapsed_secs();
-        let mut merged: BTreeMap<&'static str, Sum> = BTreeMap::new();
-        let mut series = Vec::new();
+        let mut figures = Figures::new(secs);
         aggregate.for_each_series(|one| {
-            merged.entry(one.metric).or_default().add(one);
             let mut sum = Sum::default();
             sum.add(one);
-            let (agg, interval_count, interval_sum) = aggregates(&sum, secs);
             let own = one.tags.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
-            series.push(SeriesSummary {
-                metric: one.metric,
-                kind: kind_of(&one.values).name(),
-                tags: one.plan_tags.iter().cloned().chain(own).collect(),
-                agg,
-                interval_count,
-                interval_sum,
-            });
+            let tags = one.plan_tags.iter().cloned().chain(own).collect();
+            figures.add(one.metric.into(), tags, &sum);
         });
-        let metrics: Vec<MetricSummary> = METRICS
-            .iter()
-            .filter_map(|info| {
-                let sum = merged.get(info.name)?;
-                let (agg, ..) = aggregates(sum, secs);
-                Some(MetricSummary {
-                    metric: info.name,
-                    kind: info.kind.name(),
-                    agg,
-                })
-            })
-            .collect();
         let thresholds: Vec<ThresholdSummary> = outcome
             .thresholds
             .iter()
-            .map(|t| ThresholdSummary {
-                metric: t.metric.clone(),
-                expression: t.expression.clone(),
-                observed: t.observed,
-                passed: t.passed,
-                abort_on_fail: t.abort_on_fail,
-            })
+            .map(ThresholdSummary::from)
             .collect();
         let thresholds_passed = thresholds.iter().all(|t| t.passed);
-        let generator = generator(outcome, &merged);
+        let generator = generator(outcome, figures.totals());
         let unsound = outcome.is_strict && generator.bottleneck;
         let exit_code = exit_code(outcome.stopped.as_ref(), thresholds_passed, unsound);
         Self {
             name: outcome.program.name.clone(),
-            run_id: format!("{:x}-{:x}", outcome.started_ms, std::process::id()),
+            run_id: run_id(outcome.started_ms),
             started_ms: outcome.started_ms,
             ended_ms: outcome.ended_ms,
             duration_secs: aggregate.duration_secs,
@@ -278,7 +298,11 @@ impl Summary {
                 .collect(),
             generator,
             outputs: Vec::new(),
-            metrics,
+            environment: Some(Environment::here()),
+            distribution: figures.distribution(),
+            segment: None,
+            merged: None,
+            metrics: figures.metrics(),
             checks: checks(outcome),
             thresholds,
             thresholds_passed,
@@ -287,7 +311,7 @@ impl Summary {
                 timestamp_ms: outcome.ended_ms,
                 elapsed_secs: aggregate.duration_secs,
                 interval_secs: aggregate.duration_secs,
-                series,
+                series: figures.into_series(),
             },
             timeline: timeline(outcome),
             format: FORMAT,
@@ -356,71 +380,24 @@ fn describe(reason: &StopReason) -> String {
     }
 }
 
-fn kind_of(values: &Values<'_>) -> Kind {
-    match values {
-        Values::Counter(_) => Kind::Counter,
-        Values::Rate { .. } => Kind::Rate,
-        Values::Trend(_) => Kind::Trend,
-        Values::Gauge { .. } => Kind::Gauge,
-    }
+/// Unique, also among processes with the same id that began in the same millisecond, as in containers.
+pub(super) fn run_id(started_ms: u64) -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // Its keys are random, once a process.
+    let random = std::hash::RandomState::new().build_hasher().finish() as u32;
+    format!("{started_ms:x}-{:x}-{random:08x}", std::process::id())
 }
 
-/// The figures, and for the interval the count and the sum.
-fn aggregates(sum: &Sum, secs: f64) -> (Aggregates, u64, f64) {
-    let none = Aggregates::default();
-    if let Some(trend) = &sum.trend {
-        let agg = Aggregates {
-            count: Some(trend.count()),
-            sum: Some(trend.sum_ms()),
-            avg: Some(trend.mean_ms()),
-            min: Some(trend.min_ms()),
-            max: Some(trend.max_ms()),
-            med: Some(trend.percentile_ms(50.0)),
-            p90: Some(trend.percentile_ms(90.0)),
-            p95: Some(trend.percentile_ms(95.0)),
-            p99: Some(trend.percentile_ms(99.0)),
-            p999: Some(trend.percentile_ms(99.9)),
-            per_second: Some(trend.count() as f64 / secs),
-            ..none
-        };
-        return (agg, trend.count(), trend.sum_ms());
+impl From<&ThresholdResult> for ThresholdSummary {
+    fn from(t: &ThresholdResult) -> Self {
+        Self {
+            metric: t.metric.clone(),
+            expression: t.expression.clone(),
+            observed: t.observed,
+            passed: t.passed,
+            abort_on_fail: t.abort_on_fail,
+        }
     }
-    if let Some((passes, count)) = sum.rate {
-        let rate = if count == 0 {
-            0.0
-        } else {
-            passes as f64 / count as f64
-        };
-        let agg = Aggregates {
-            count: Some(count),
-            rate: Some(rate),
-            ..none
-        };
-        return (agg, count, passes as f64);
-    }
-    if let Some(count) = sum.counter {
-        let per_second = Some(count as f64 / secs);
-        let agg = Aggregates {
-            count: Some(count),
-            sum: Some(count as f64),
-            per_second,
-            ..none
-        };
-        return (agg, count, count as f64);
-    }
-    let Some((last, min, max)) = sum.gauge else {
-        return (none, 0, 0.0);
-    };
-    (
-        Aggregates {
-            last: Some(last),
-            min: Some(min),
-            max: Some(max),
-            ..none
-        },
-        1,
-        last,
-    )
 }
 
 fn checks(outcome: &Outcome) -> Vec<CheckSummary> {
@@ -445,7 +422,7 @@ pub(crate) fn errors(record: &Record) -> Vec<ErrorSummary> {
         .errors
         .iter()
         .map(|(kind, record)| ErrorSummary {
-            kind: kind.as_str(),
+            kind: kind.as_str().into(),
             count: record.count,
             example: most_frequent(&record.details)
                 .into_iter()
@@ -453,7 +430,7 @@ pub(crate) fn errors(record: &Record) -> Vec<ErrorSummary> {
                 .map_or_else(String::new, |d| d.text),
         })
         .collect();
-    errors.sort_by(|a, b| b.count.cmp(&a.count).then(a.kind.cmp(b.kind)));
+    errors.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.kind.cmp(&b.kind)));
     errors
 }
 

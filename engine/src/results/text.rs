@@ -210,7 +210,7 @@ impl Page {
                 .any(|m| m.name == metric.metric && m.is_bytes);
             let dots = ".".repeat(NAME_WIDTH.saturating_sub(metric.metric.len()));
             let dots = self.painted(FAINT, &dots);
-            let figures = self.figures(metric.kind, &metric.agg, is_bytes);
+            let figures = self.figures(&metric.kind, &metric.agg, is_bytes);
             writeln!(self.out, "    {}{dots}: {figures}", metric.metric)?;
         }
         Ok(())

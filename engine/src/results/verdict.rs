@@ -1,9 +1,10 @@
 //! The honesty rule: whether the figures may be the generator's instead of the target's, and why.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use loadr_config::Executor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::run::Outcome;
 use crate::steer::Steps;
@@ -18,7 +19,8 @@ const GAP_FACTOR: f64 = 1.5;
 const GAP_MS: f64 = 1.0;
 
 /// The generator's health.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Generator {
     /// The shards' processors.
     pub cores: Vec<usize>,
@@ -41,7 +43,7 @@ pub struct Generator {
 }
 
 /// What is known of the generator. `merged` has each metric over all its series.
-pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<&'static str, Sum>) -> Generator {
+pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, Sum>) -> Generator {
     let p99 = |metric| {
         let trend = merged
             .get(metric)
