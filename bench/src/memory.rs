@@ -2,10 +2,11 @@
 //! of their own and now think, beside loadr-fast with one.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::clients::{Client, loadr};
 use crate::serve::Server;
 use crate::{MemoryArguments, Outcome};
 
@@ -32,16 +33,27 @@ struct Resident {
     all: u64,
 }
 
+/// Where it is measured, and with how many users.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup<'a> {
+    pub(crate) loadr: &'a Path,
+    pub(crate) vus: u32,
+    pub(crate) client_core: usize,
+    pub(crate) server_core: usize,
+}
+
 pub(crate) fn run(arguments: &MemoryArguments) -> Outcome<()> {
-    let beside = std::env::current_exe()?.with_file_name("loadr-fast");
-    let loadr = arguments.loadr.clone().unwrap_or(beside);
-    if !loadr.is_file() {
-        return Err(format!("there is no loadr-fast at {}", loadr.display()).into());
-    }
-    let one = measure(arguments, &loadr, 1)?;
-    let many = measure(arguments, &loadr, arguments.vus)?;
-    let others = u64::from(arguments.vus - 1);
-    let each = |many: u64, one: u64| many.saturating_sub(one) / others;
+    let Client::Loadr(loadr) = loadr(arguments.loadr.as_deref())? else {
+        return Err("there is no loadr-fast".into());
+    };
+    let setup = Setup {
+        loadr: &loadr,
+        vus: arguments.vus,
+        client_core: arguments.client_core,
+        server_core: arguments.server_core,
+    };
+    let (one, many) = (setup.measure(1)?, setup.measure(setup.vus)?);
+    let each = each(setup.vus, one, many);
     println!(
         "{} users with an open connection each, all thinking\n\n\
          users      own memory    resident\n\
@@ -54,43 +66,59 @@ pub(crate) fn run(arguments: &MemoryArguments) -> Outcome<()> {
         arguments.vus,
         many.own >> 10,
         many.all >> 10,
-        each(many.own, one.own),
-        each(many.all, one.all),
+        each.own,
+        each.all,
     );
     Ok(())
 }
 
-fn measure(arguments: &MemoryArguments, loadr: &PathBuf, vus: u32) -> Outcome<Resident> {
-    // A target of its own: it may still be closing what an earlier run had.
-    let mut server = Server::start(&[arguments.server_core])?;
-    let folder = tempfile::tempdir()?;
-    let plan = folder.path().join("plan.yaml");
-    fs::write(&plan, plan_text(&server, vus))?;
-    let core = arguments.client_core;
-    let child = Command::new(loadr)
-        .arg("run")
-        .arg("--quiet")
-        .args(["--cores", &format!("{core}-{core}")])
-        .arg(&plan)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("cannot run {}: {error}", loadr.display()))?;
-    let mut idle = Idle(child);
-    let began = Instant::now();
-    while server.usage()?.requests < u64::from(vus) {
-        if idle.0.try_wait()?.is_some() || began.elapsed() > LIMIT {
-            let made = server.usage()?.requests;
-            return Err(format!(
-                "only {made} of {vus} users made their request: are enough files open (`ulimit -n`)?"
-            )
-            .into());
-        }
-        std::thread::sleep(LOOK_EVERY);
+/// What one user more needs.
+fn each(vus: u32, one: Resident, many: Resident) -> Resident {
+    let each = |many: u64, one: u64| many.saturating_sub(one) / u64::from(vus - 1);
+    Resident {
+        own: each(many.own, one.own),
+        all: each(many.all, one.all),
     }
-    std::thread::sleep(SETTLE);
-    resident(idle.0.id())
+}
+
+impl Setup<'_> {
+    /// Resident bytes of each user.
+    pub(crate) fn bytes_each(self) -> Outcome<u64> {
+        Ok(each(self.vus, self.measure(1)?, self.measure(self.vus)?).all)
+    }
+
+    fn measure(self, vus: u32) -> Outcome<Resident> {
+        // A target of its own: it may still be closing what an earlier run had.
+        let mut server = Server::start(&[self.server_core])?;
+        let folder = tempfile::tempdir()?;
+        let plan = folder.path().join("plan.yaml");
+        fs::write(&plan, plan_text(&server, vus))?;
+        let core = self.client_core;
+        let child = Command::new(self.loadr)
+            .arg("run")
+            .arg("--quiet")
+            .args(["--cores", &format!("{core}-{core}")])
+            .arg(&plan)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot run {}: {error}", self.loadr.display()))?;
+        let mut idle = Idle(child);
+        let began = Instant::now();
+        while server.usage()?.requests < u64::from(vus) {
+            if idle.0.try_wait()?.is_some() || began.elapsed() > LIMIT {
+                let made = server.usage()?.requests;
+                return Err(format!(
+                    "only {made} of {vus} users made their request: are enough files open (`ulimit -n`)?"
+                )
+                .into());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        std::thread::sleep(SETTLE);
+        resident(idle.0.id())
+    }
 }
 
 fn plan_text(server: &Server, vus: u32) -> String {

@@ -10,15 +10,18 @@ use std::rc::Rc;
 use crate::clients::{Client, loadr, peers};
 use crate::machine::Machine;
 use crate::measure::{Contender, SHORT_SECONDS, in_turn};
+use crate::memory::Setup;
 use crate::nginx::Nginx;
 use crate::serve::Server;
 use crate::work::{Plan, Work};
 use crate::{Outcome, TableArguments};
 use results::{Results, RowResult};
-use rows::{ROWS, Row, Side, Target, Who};
+use rows::{IDLE, IDLE_BYTES_MAX, IDLE_VUS, IDLE_WHAT, ROWS, Row, Side, Target, Who};
+
+const IDLE_TIMES: usize = 3;
 
 pub(crate) fn run(arguments: &TableArguments) -> Outcome<()> {
-    let rows = chosen(&arguments.only)?;
+    let (rows, is_idle_wanted) = chosen(&arguments.only)?;
     let (peers, notes) = peers();
     for note in &notes {
         eprintln!("note: {note}");
@@ -33,6 +36,10 @@ pub(crate) fn run(arguments: &TableArguments) -> Outcome<()> {
         eprintln!("{}: {}", row.name, row.what);
         results.rows.push(setting.measure(row)?);
     }
+    if is_idle_wanted {
+        eprintln!("{IDLE}: {IDLE_WHAT}");
+        results.rows.push(setting.idle()?);
+    }
     let table = results.markdown();
     print!("{table}");
     if let Some(folder) = &arguments.results {
@@ -45,16 +52,15 @@ pub(crate) fn run(arguments: &TableArguments) -> Outcome<()> {
     Ok(())
 }
 
-fn chosen(only: &[String]) -> Outcome<Vec<&'static Row>> {
-    let unknown = only
-        .iter()
-        .find(|name| !ROWS.iter().any(|row| row.name == **name));
-    if let Some(name) = unknown {
-        let names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+/// The rows of these names, or all; and whether the one of idle users is among them.
+fn chosen(only: &[String]) -> Outcome<(Vec<&'static Row>, bool)> {
+    let names: Vec<&str> = ROWS.iter().map(|row| row.name).chain([IDLE]).collect();
+    if let Some(name) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("there is no row `{name}`; there are {}", names.join(", ")).into());
     }
-    let wanted = |row: &&Row| only.is_empty() || only.iter().any(|name| name == row.name);
-    Ok(ROWS.iter().filter(wanted).collect())
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+    let rows = ROWS.iter().filter(|row| wanted(row.name)).collect();
+    Ok((rows, wanted(IDLE)))
 }
 
 /// What there is to measure with.
@@ -104,6 +110,23 @@ impl Setting<'_> {
         let arguments = self.arguments;
         let rounds = in_turn(&contenders, arguments.pairs, arguments.seconds, false)?;
         Ok(RowResult::new(row, rounds))
+    }
+
+    /// Fewer times than a ratio: it hardly varies.
+    fn idle(&self) -> Outcome<RowResult> {
+        let Client::Loadr(loadr) = &self.loadr else {
+            return Err("there is no loadr-fast".into());
+        };
+        let setup = Setup {
+            loadr,
+            vus: IDLE_VUS,
+            client_core: self.arguments.client_core,
+            server_core: self.arguments.server_core,
+        };
+        let bytes: Outcome<Vec<f64>> = (0..IDLE_TIMES)
+            .map(|_| setup.bytes_each().map(|bytes| bytes as f64))
+            .collect();
+        Ok(RowResult::of_memory(IDLE_WHAT, bytes?, IDLE_BYTES_MAX))
     }
 
     fn start(&self, target: Target) -> Outcome<Running> {
@@ -184,6 +207,7 @@ mod tests {
             }
         }
         assert!(chosen(&["none".into()]).is_err());
-        assert_eq!(chosen(&[]).unwrap().len(), ROWS.len());
+        let (all, has_idle) = chosen(&[]).unwrap();
+        assert!(all.len() == ROWS.len() && has_idle);
     }
 }

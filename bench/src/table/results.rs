@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::rows::{Figure, Row};
+use super::rows::{Figure, IDLE, Row};
 use crate::machine::Machine;
 use crate::measure::Sample;
 use crate::report::{Ratio, Spread};
@@ -73,6 +73,21 @@ impl RowResult {
         }
     }
 
+    /// What an idle user needs, in bytes.
+    pub(super) fn of_memory(what: &'static str, bytes: Vec<f64>, at_most: f64) -> Self {
+        let ratio = GoalResult {
+            ratio: "resident bytes a user".to_owned(),
+            seen: Spread::of(bytes),
+            at_most,
+        };
+        Self {
+            name: IDLE,
+            what,
+            ratios: vec![ratio],
+            rounds: Vec::new(),
+        }
+    }
+
     /// What is wrong with the samples, if anything: a figure with failures in it is none.
     fn failed(&self) -> u64 {
         self.rounds.iter().flatten().map(|s| s.failed).sum()
@@ -118,9 +133,10 @@ impl Results {
                     true => "reached",
                     false => "not reached",
                 };
+                let digits = if row.name == IDLE { 0 } else { 3 };
                 writeln!(
                     out,
-                    "| {} | {ratio} | ≤ {at_most} | {:.3} | {:.3} – {:.3} | {mark} |",
+                    "| {} | {ratio} | ≤ {at_most} | {:.digits$} | {:.digits$} – {:.digits$} | {mark} |",
                     row.what, seen.median, seen.min, seen.max
                 )?;
             }

@@ -99,6 +99,12 @@ const fn rate(of: &'static str, to: &'static str, at_most: f64) -> Goal {
     }
 }
 
+/// The row that no ratio is in: the memory of idle users.
+pub(crate) const IDLE: &str = "idle";
+pub(crate) const IDLE_WHAT: &str = "10,000 idle users with open connections";
+pub(crate) const IDLE_VUS: u32 = 10_000;
+pub(crate) const IDLE_BYTES_MAX: f64 = 1500.0;
+
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "plain",
