@@ -19,6 +19,7 @@ stop() {
     rm -rf "$folder"
 }
 trap stop EXIT
+trap 'exit 130' INT TERM
 "${user[@]}" "$bin/initdb" -D "$folder/data" -U bench -A trust >/dev/null
 "${user[@]}" "$bin/pg_ctl" -D "$folder/data" -w -l "$folder/log" \
     -o "-c listen_addresses= -c unix_socket_directories=$folder" start >/dev/null

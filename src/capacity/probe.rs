@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use loadr_capacity::{Ask, Fault, Measured, Settings, Share, System};
-use loadr_config::{Diagnostic, Options, ProbeLoad, SloRule};
+use loadr_config::{Options, ProbeLoad, SloRule};
 use loadr_engine::{
     BUSY, Control, LAG_SHARE, LoadedPlugins, Moment, Outcome, RunError, RunSpec, StopReason,
 };
@@ -64,17 +64,16 @@ impl Engine<'_> {
         let can = (of_files.max(1) as f64).min(USERS_MAX);
         (wanted.min(1e9) as u32, wanted.min(can) as u32)
     }
+}
 
-    fn fault(&self, error: RunError) -> Fault {
-        match error {
-            RunError::Plan(diagnostics) => Fault::Unreachable(self.located(&diagnostics)),
-            RunError::Machine(error) => Fault::Machine(error),
+/// Why a run could not begin, as the search has it.
+fn fault(error: RunError) -> Fault {
+    match error {
+        RunError::Plan(diagnostics) => {
+            let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+            Fault::Unreachable(messages.join("; "))
         }
-    }
-
-    fn located(&self, diagnostics: &[Diagnostic]) -> String {
-        let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
-        messages.join("; ")
+        RunError::Machine(error) => Fault::Machine(error),
     }
 }
 
@@ -138,7 +137,7 @@ impl System for Engine<'_> {
                 control.stop(StopReason::Watcher("the probe is decided".to_owned()));
             }
         })
-        .map_err(|error| self.fault(error))?;
+        .map_err(fault)?;
         if self.interrupt.is_asked() {
             return Err(Fault::Interrupted);
         }
