@@ -245,10 +245,13 @@ fn a_disk_that_is_full_in_mid_run_costs_points_and_not_the_summary() {
     assert!(run.stdout.contains("DROPPED") && run.count("http_reqs") > 0);
 }
 
+/// What came, with its path.
+type Bodies = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// A receiver of HTTP that answers each request as `answer` says; `None` never answers.
 struct Receiver {
     address: SocketAddr,
-    bodies: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    bodies: Bodies,
 }
 
 impl Receiver {
