@@ -30,7 +30,7 @@ Examples:
 pub(crate) enum Command {
     /// Run a plan, or requests to a URL, and print the summary.
     #[command(after_help = RUN_HELP)]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check plans without running them: every mistake in one pass.
     #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArgs),

@@ -458,9 +458,7 @@ fn h11_reads_the_same_from_the_same_bytes() {
                     && (stays == they_stay || memchr::memmem::find(bytes, b"HTTP/1.0").is_some())
             }
             // Either may see later than the other what is wrong.
-            (Read::More, Other::More)
-            | (Read::Wrong(_), Other::More)
-            | (Read::More, Other::Wrong { .. }) => true,
+            (Read::More | Read::Wrong(_), Other::More) | (Read::More, Other::Wrong { .. }) => true,
             (Read::Wrong(kind), _) => {
                 apart += 1;
                 is_stricter(bytes, *kind)
