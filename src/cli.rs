@@ -30,23 +30,22 @@ Examples:
 pub(crate) enum Command {
     /// Run a plan, or requests to a URL, and print the summary.
     #[command(after_help = RUN_HELP)]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check plans without running them: every mistake in one pass.
     #[command(after_help = VALIDATE_HELP)]
     Validate(ValidateArgs),
+    /// Find the highest rate that a system sustains within its objectives.
+    #[command(after_help = crate::capacity::HELP)]
+    Capacity(crate::capacity::CapacityArgs),
     /// Show a summary as a page, in Markdown or for CI; or two of them side by side.
     #[command(after_help = crate::report::HELP)]
     Report(crate::report::ReportArgs),
     /// Make one summary of several runs of a plan, with exact percentiles.
     #[command(after_help = crate::merge::HELP)]
     Merge(crate::merge::MergeArgs),
-    /// Print the JSON Schema of plans, for editors; or that of summaries.
+    /// Print the JSON Schema of plans, for editors; or that of a file that is written here.
     #[command(after_help = SCHEMA_HELP)]
-    Schema {
-        /// Of the file of `--summary-export`.
-        #[arg(long)]
-        summary: bool,
-    },
+    Schema(SchemaArgs),
     /// Write manual pages, one for each command.
     #[command(after_help = MAN_HELP)]
     Man {
@@ -70,9 +69,21 @@ pub(crate) enum Command {
     Plugin(crate::plugin::PluginArgs),
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// That of the file that `run --summary-export` writes.
+    #[arg(long, conflicts_with = "capacity")]
+    pub(crate) summary: bool,
+
+    /// That of the file that `capacity --json` writes.
+    #[arg(long)]
+    pub(crate) capacity: bool,
+}
+
 const SCHEMA_HELP: &str = "\
 Examples:
   loadr-fast schema > plan.schema.json
+  loadr-fast schema --capacity > capacity.schema.json
   loadr-fast schema --summary > summary.schema.json
 
 A plan that begins with this line is completed and checked by editors with a YAML language server:

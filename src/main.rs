@@ -1,5 +1,6 @@
 //! The command line: arguments, wiring, exit codes.
 
+mod capacity;
 mod cli;
 mod color;
 mod ctl;
@@ -26,14 +27,17 @@ fn main() -> ExitCode {
     let result = match cli.command {
         cli::Command::Run(args) => run::run(&args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
+        cli::Command::Capacity(args) => capacity::capacity(&args),
         cli::Command::Report(args) => report::report(&args),
         cli::Command::Merge(args) => merge::merge(&args, cli.color),
-        cli::Command::Schema { summary: false } => {
-            print(&format!("{:#}\n", loadr_config::schema()));
-            Ok(0)
-        }
-        cli::Command::Schema { summary: true } => {
-            print(loadr_engine::SUMMARY_SCHEMA);
+        cli::Command::Schema(args) => {
+            match args {
+                cli::SchemaArgs { summary: true, .. } => print(loadr_engine::SUMMARY_SCHEMA),
+                cli::SchemaArgs { capacity: true, .. } => {
+                    print(&format!("{:#}\n", loadr_capacity::schema()));
+                }
+                _ => print(&format!("{:#}\n", loadr_config::schema())),
+            }
             Ok(0)
         }
         cli::Command::Man { dir } => man(&dir),

@@ -160,7 +160,7 @@ pub(crate) fn options(env: Option<&str>, base_url: Option<String>) -> Options {
 }
 
 /// Another one each run; nothing secret depends on it. Below 2^53, so that whatever reads the summary gets it whole.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(1, |since| since.as_nanos() as u64 & ((1 << 53) - 1))

@@ -80,3 +80,49 @@ impl Signals {
             .unwrap_or_else(PoisonError::into_inner);
     }
 }
+
+/// Ctrl-C for a command that makes several runs after each other: it ends the one there is, and no other begins.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupt(Arc<Mutex<(bool, Option<Control>)>>);
+
+impl Interrupt {
+    pub(crate) fn watch() -> io::Result<Self> {
+        let interrupt = Self::default();
+        let shared = interrupt.clone();
+        let mut incoming = Incoming::new([SIGINT, SIGTERM])?;
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for _ in incoming.forever() {
+                    let mut state = shared.state();
+                    if state.0 {
+                        std::process::exit(INTERRUPTED);
+                    }
+                    state.0 = true;
+                    if let Some(control) = &state.1 {
+                        control.stop(StopReason::Interrupted);
+                    }
+                    drop(state);
+                    terminal::say(
+                        "\nstopping: the probe is given up, and what is known so far is said; once more stops at once",
+                    );
+                }
+            })?;
+        Ok(interrupt)
+    }
+
+    /// From now on it ends this run; whether it has not been asked for already.
+    pub(crate) fn ends(&self, control: &Control) -> bool {
+        let mut state = self.state();
+        state.1 = Some(control.clone());
+        !state.0
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.state().0
+    }
+
+    fn state(&self) -> MutexGuard<'_, (bool, Option<Control>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -58,6 +58,28 @@ impl Source {
         quick.plan().map(Self::Quick)
     }
 
+    /// A plan's file, or the requests that a URL alone amounts to, in the open model.
+    pub(crate) fn of_place(place: &Path) -> Result<Self, String> {
+        let Some(url) = url(place) else {
+            return Ok(Self::File(place.to_owned()));
+        };
+        let quick = Quick {
+            url: url.to_owned(),
+            rate: Some(1.0),
+            ..Quick::default()
+        };
+        quick.plan().map(Self::Quick)
+    }
+
+    /// Compiles it with just these options.
+    pub(crate) fn load(&self, options: &Options) -> Result<Compiled, String> {
+        match self {
+            Self::File(path) => loadr_config::load(path, options),
+            Self::Quick(text) => loadr_config::compile(text, Path::new("url"), options),
+        }
+        .map_err(|failure| self.located("error", &failure.diagnostics))
+    }
+
     /// Compiles it. `options` holds what is laid over any plan, and nothing of the load.
     pub(crate) fn compile(&self, args: &RunArgs, options: Options) -> Result<Compiled, String> {
         let options = Options {
@@ -77,10 +99,10 @@ impl Source {
                     ..options
                 };
                 loadr_config::load(path, &options)
+                    .map_err(|failure| self.located("error", &failure.diagnostics))
             }
-            Self::Quick(text) => loadr_config::compile(text, Path::new("url"), &options),
+            Self::Quick(_) => self.load(&options),
         }
-        .map_err(|failure| self.located("error", &failure.diagnostics))
     }
 
     /// Findings for people, each with the line of the plan that it is about; `severity` comes before all but the first.

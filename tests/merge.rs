@@ -92,8 +92,11 @@ fn figure(summary: &Value, metric: &str, key: &str) -> f64 {
     agg(summary, metric)[key].as_f64().unwrap()
 }
 
-/// What the other implementation says of logs, by tag: count and percentiles in nanoseconds.
-fn read_elsewhere(files: &[&str]) -> Option<BTreeMap<String, (u64, BTreeMap<String, f64>)>> {
+/// A count, and percentiles in nanoseconds.
+type Figures = (u64, BTreeMap<String, f64>);
+
+/// What the other implementation says of logs, by tag.
+fn read_elsewhere(files: &[&str]) -> Option<BTreeMap<String, Figures>> {
     let python = tools::hdr_python()?;
     let script = repository("tests/tools/read_log.py");
     let output = Command::new(python)

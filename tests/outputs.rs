@@ -245,10 +245,13 @@ fn a_disk_that_is_full_in_mid_run_costs_points_and_not_the_summary() {
     assert!(run.stdout.contains("DROPPED") && run.count("http_reqs") > 0);
 }
 
+/// The head and the body of a request.
+type Delivery = (String, Vec<u8>);
+
 /// A receiver of HTTP that answers each request as `answer` says; `None` never answers.
 struct Receiver {
     address: SocketAddr,
-    bodies: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    bodies: Arc<Mutex<Vec<Delivery>>>,
 }
 
 impl Receiver {
@@ -267,7 +270,7 @@ impl Receiver {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: Option<&str>, bodies: &Mutex<Vec<(String, Vec<u8>)>>) {
+fn serve(mut stream: TcpStream, answer: Option<&str>, bodies: &Mutex<Vec<Delivery>>) {
     let mut bytes = Vec::new();
     let mut piece = [0; 65_536];
     loop {

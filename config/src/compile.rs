@@ -3,6 +3,7 @@
 
 mod body;
 mod builder;
+mod capacity;
 mod chain;
 mod data;
 mod dial;
@@ -43,6 +44,7 @@ use crate::program::{
     ScenarioId, Secrets, VarId,
 };
 use crate::url::{Authority, route_end};
+pub(crate) use capacity::capacity;
 pub(crate) use select::select;
 
 /// The default of `defaults.http.timeout`.

@@ -34,6 +34,7 @@
 //! # Ok::<(), loadr_config::Failure>(())
 //! ```
 
+mod capacity;
 mod compile;
 mod cores;
 mod data;
@@ -62,6 +63,9 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+pub use capacity::{
+    CapacityPlan, ProbeLoad, SloRule, parse_rate, parse_share, parse_slo, parse_step,
+};
 pub use cores::CoreChoice;
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Failure, did_you_mean};
@@ -99,6 +103,8 @@ pub struct Options {
     pub tags: Vec<String>,
     /// Scenarios that have one of these do not run.
     pub exclude_tags: Vec<String>,
+    /// What a probe of a capacity search is: nothing else of the plan's load is left.
+    pub probe: Option<ProbeLoad>,
     /// More outputs than the plan's: `KIND=TARGET`, each as it was written.
     pub outputs: Vec<String>,
     /// Replaces `engine.pipeline`.
@@ -127,6 +133,8 @@ impl fmt::Debug for Options {
 pub struct Compiled {
     /// What the engine runs.
     pub program: Program,
+    /// What `capacity` is to look for, if the plan says something of it.
+    pub capacity: Option<CapacityPlan>,
     document: node::Node,
     /// Things that are allowed but hardly meant.
     pub warnings: Vec<Diagnostic>,
@@ -171,8 +179,9 @@ pub fn compile(text: &str, file: &Path, options: &Options) -> Result<Compiled, F
     }
     let mut report = Report::default();
     match stages(text, file, options, &mut report) {
-        Some((program, document)) if !report.has_errors() => Ok(Compiled {
+        Some((program, capacity, document)) if !report.has_errors() => Ok(Compiled {
             program,
+            capacity,
             document,
             warnings: report.into_warnings(),
         }),
@@ -217,7 +226,7 @@ fn stages(
     file: &Path,
     options: &Options,
     report: &mut Report,
-) -> Option<(Program, node::Node)> {
+) -> Option<(Program, Option<CapacityPlan>, node::Node)> {
     let document = document::read(text, report)?;
     let (mut document, overlays) = overlay::apply(document, options, report);
     overlay::override_with(&mut document, options, report);
@@ -225,6 +234,7 @@ fn stages(
     let mut plan = read::read(&document);
     compile::select(&mut plan, &mut document, options, report);
     let hash = hash::plan_hash(&document);
+    let capacity = compile::capacity(&plan, report);
     let program = compile::compile(&plan, file, hash, options, report);
-    Some((program, document))
+    Some((program, capacity, document))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::Options;
+use crate::capacity::ProbeLoad;
 use crate::diagnostic::{Report, shown};
 use crate::language::{executor_keys, executors_with};
 use crate::node::{Content, Entry, Layer, Node, Path, Pos, Typed};
@@ -123,6 +124,9 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
         let value = Node::flag("--base-url", url.clone(), Typed::Text);
         set(document, &["defaults", "http", "base_url"], value);
     }
+    if let Some(probe) = &options.probe {
+        lay_probe(document, probe);
+    }
     let engine = [
         ("--pipeline", "pipeline", options.pipeline.map(u64::from)),
         ("--max-body", "max_body", options.max_body_bytes),
@@ -181,6 +185,52 @@ pub(crate) fn override_with(document: &mut Node, options: &Options, report: &mut
     ];
     for over in overrides.into_iter().flatten() {
         over.lay_over(scenarios, report);
+    }
+}
+
+/// Leaves one scenario, with its flow and a rate of arrivals in place of its load; and nothing that would end the run
+/// early or hold it back.
+fn lay_probe(document: &mut Node, probe: &ProbeLoad) {
+    const LEFT_OUT: [&str; 3] = ["thresholds", "capacity", "outputs"];
+    const KEPT: [&str; 4] = ["flow", "tags", "think_time", "arrival"];
+    let Content::Map(entries) = &mut document.content else {
+        return;
+    };
+    entries.retain(|entry| !LEFT_OUT.contains(&entry.key.as_str()));
+    let Some(scenarios) = entries.iter_mut().find(|entry| entry.key == "scenarios") else {
+        return;
+    };
+    let Content::Map(scenarios) = &mut scenarios.value.content else {
+        return;
+    };
+    scenarios.retain(|entry| entry.key == probe.scenario);
+    let Some(scenario) = scenarios.first_mut() else {
+        return;
+    };
+    let max_vus = scenario.value.get("max_vus").map(|written| {
+        let written = crate::language::count(written, 1, u64::from(u32::MAX));
+        written.map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX))
+    });
+    let max_vus = max_vus.unwrap_or(0).max(probe.max_vus);
+    if let Content::Map(keys) = &mut scenario.value.content {
+        keys.retain(|entry| KEPT.contains(&entry.key.as_str()));
+    }
+    let text = |text: String| (text, Typed::Text);
+    let whole = |n: u32| (n.to_string(), Typed::Integer(n.into()));
+    for (key, (text, typed)) in [
+        ("executor", text("constant-arrival-rate".to_owned())),
+        ("rate", number(probe.rate)),
+        ("duration", text(duration_text(probe.duration))),
+        // Users are made when they are needed.
+        ("pre_allocated_vus", whole(1)),
+        ("max_vus", whole(max_vus)),
+        ("graceful_stop", text(duration_text(probe.drain))),
+    ] {
+        set(
+            &mut scenario.value,
+            &[key],
+            Node::flag("capacity", text, typed),
+        );
     }
 }
 

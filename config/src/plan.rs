@@ -41,10 +41,25 @@ pub(crate) struct Plan {
     pub(crate) scenarios: Vec<Scenario>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) plugins: Vec<Plugin>,
+    pub(crate) capacity: Option<Capacity>,
     pub(crate) outputs: Vec<Output>,
     /// The plan's own metrics: their names.
     pub(crate) metrics: Vec<Text>,
     pub(crate) engine: Engine,
+}
+
+/// `capacity`, as it is written.
+#[derive(Debug, Default)]
+pub(crate) struct Capacity {
+    pub(crate) slos: Vec<Text>,
+    pub(crate) min_rate: Option<Text>,
+    pub(crate) max_rate: Option<Text>,
+    pub(crate) precision: Option<Text>,
+    pub(crate) step_duration: Option<Text>,
+    pub(crate) confirm: Option<Text>,
+    pub(crate) target: Option<Text>,
+    pub(crate) growth: Option<Text>,
+    pub(crate) scenario: Option<Text>,
 }
 
 /// `engine`.

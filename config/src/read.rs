@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::language::{self, Kind, PLAN, Union};
 use crate::node::{Content, Entry, Node, Path};
-use crate::plan::{Engine, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
+use crate::plan::{Capacity, Engine, Http, Plan, Plugin, Scenario, Text, Threshold, Tls, Variable};
 use crate::program::{InstancePer, TlsVersion};
 use executor::{read_executor, read_rate};
 use flow::{read_steps, read_think};
@@ -40,6 +40,7 @@ pub(crate) fn read(document: &Node) -> Plan {
         scenarios: Vec::new(),
         thresholds: Vec::new(),
         plugins: Vec::new(),
+        capacity: None,
         metrics: Vec::new(),
         engine: Engine::default(),
         outputs: output::read_outputs(&root),
@@ -87,6 +88,19 @@ pub(crate) fn read(document: &Node) -> Plan {
     });
     root.entries("thresholds", |entry, path| {
         thresholds(entry, path, &root, &mut plan.thresholds);
+    });
+    root.table("capacity", |capacity| {
+        plan.capacity = Some(Capacity {
+            slos: capacity.one_or_more("slo"),
+            min_rate: capacity.text("min_rate"),
+            max_rate: capacity.text("max_rate"),
+            precision: capacity.text("precision"),
+            step_duration: capacity.text("step_duration"),
+            confirm: capacity.text("confirm"),
+            target: capacity.text("target"),
+            growth: capacity.text("growth"),
+            scenario: capacity.text("scenario"),
+        });
     });
     root.entries("metrics", |entry, path| {
         plan.metrics.push(Text {

@@ -230,6 +230,6 @@ fn a_flow_in_which_nothing_waits_is_pipelined() {
       - switch: { value: "${vu}", cases: { "1": [ { request: { url: / } } ] } }
 "#;
     let text = plan("pipeline: 4", "", flow);
-    assert_eq!(warnings(&text), [String::new(); 0]);
+    assert_eq!(warnings(&text), Vec::<String>::new());
     assert_eq!(program(&text).scenarios[0].pipeline, 4);
 }

@@ -21,6 +21,8 @@ pub enum StopReason {
     Assert(String),
     /// A threshold with `abort_on_fail` failed; its metric and expression.
     Threshold(String),
+    /// Whoever watches the run has seen enough; why.
+    Watcher(String),
     /// Whoever steers the run ended it: the plan's own end, come early.
     Steered,
 }

@@ -69,6 +69,24 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Calls `f` for every series of the run, gauges included.
+    pub fn for_each_series(&self, f: impl FnMut(&crate::metrics::Series<'_>)) {
+        self.aggregate.for_each_series(f);
+    }
+
+    /// Iterations that `graceful_stop` did not suffice for.
+    #[must_use]
+    pub fn interrupted(&self) -> u64 {
+        let scenarios = &self.aggregate.total.scenarios;
+        scenarios.iter().map(|scenario| scenario.interrupted).sum()
+    }
+
+    /// The kinds of errors, most frequent first.
+    #[must_use]
+    pub fn errors(&self) -> Vec<crate::results::ErrorSummary> {
+        crate::results::errors(&self.aggregate.total)
+    }
+
     /// What was measured after the last moment that `on_moment` was called for: a last piece of a second too short for a
     /// point of the timeline. The seconds of all moments and this one add up to the totals.
     #[must_use]

@@ -118,6 +118,12 @@ fn the_steady_state_allocates_nothing() {
 "#,
         ),
         (
+            "telling each request by itself",
+            closed,
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\noutputs: [ { type: json, path: /dev/null, samples: true } ]\n",
+        ),
+        (
             "pipelined",
             closed,
             NOTHING,

@@ -65,12 +65,14 @@ impl Otlp {
 
 impl Sink for Otlp {
     fn deliver(&mut self, seconds: &[Arc<Second>], tally: &Tally) {
-        for second in seconds {
+        for (second, left) in seconds.iter().zip((0..seconds.len()).rev()) {
             self.totals.add(second);
+            self.pending = second.points.len();
+            // A receiver that has failed is told the latest of those that have waited: the rest is in it.
+            if left == 0 || !self.is_behind {
+                self.send(tally);
+            }
         }
-        // Those before are in the totals, but their moments are not told.
-        self.pending = seconds.last().map_or(0, |second| second.points.len());
-        self.send(tally);
     }
 
     fn finish(&mut self, tally: &Tally) {

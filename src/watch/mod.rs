@@ -89,7 +89,8 @@ impl Watch {
         }
         let screen = if args.quiet {
             Screen::None
-        } else if args.no_tui || !terminal::can_be_drawn_on() {
+        // What --http-debug shows goes where the view would be.
+        } else if args.no_tui || args.http_debug || !terminal::can_be_drawn_on() {
             Screen::Lines
         } else {
             let theme = view::Theme { is_colored };

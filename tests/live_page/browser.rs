@@ -87,18 +87,18 @@ impl Browser {
             complaints: Vec::new(),
             _folder: folder,
         };
-        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = browser.call("Target.attachToTarget", attach);
+        let session = browser.call("Target.attachToTarget", &attach);
         browser.session = session["sessionId"].as_str().unwrap().to_owned();
         for domain in ["Page", "Runtime", "Log"] {
-            browser.call(&format!("{domain}.enable"), json!({}));
+            browser.call(&format!("{domain}.enable"), &json!({}));
         }
         Some(browser)
     }
 
     /// Calls a method of the protocol.
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": params });
         if !self.session.is_empty() {
@@ -138,7 +138,7 @@ impl Browser {
     }
 
     pub(crate) fn open(&mut self, url: &str) {
-        let result = self.call("Page.navigate", json!({ "url": url }));
+        let result = self.call("Page.navigate", &json!({ "url": url }));
         assert!(result["errorText"].is_null(), "{result}");
     }
 
@@ -146,7 +146,7 @@ impl Browser {
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let params =
             json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let result = self.call("Runtime.evaluate", params);
+        let result = self.call("Runtime.evaluate", &params);
         assert!(
             result["exceptionDetails"].is_null(),
             "{expression}: {result}"
@@ -178,15 +178,15 @@ impl Browser {
     /// The size of the window in CSS pixels, and whether the person prefers it dark.
     pub(crate) fn look(&mut self, (width, height): (u32, u32), is_dark: bool) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
         let scheme = if is_dark { "dark" } else { "light" };
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        self.call("Emulation.setEmulatedMedia", features);
+        self.call("Emulation.setEmulatedMedia", &features);
     }
 
     /// Keeps a picture of the window where a person can look at it.
     pub(crate) fn screenshot(&mut self, name: &str) {
-        let result = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let result = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let data = result["data"].as_str().unwrap();
         let png = base64::engine::general_purpose::STANDARD
             .decode(data)

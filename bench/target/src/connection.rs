@@ -14,6 +14,8 @@ const OUT_BYTES_ENOUGH: usize = PIECE_BYTES;
 /// The longest request and the longest response that are remembered (see [`Memo`]).
 const MEMO_REQUEST_BYTES_MAX: usize = 2 * 1024;
 const MEMO_REPLY_BYTES_MAX: usize = 16 * 1024;
+/// How many requests for `/slots` a thread serves at once.
+const SLOTS: usize = 8;
 /// Echoes longer than this do not keep their memory.
 const ECHO_BYTES_KEPT: usize = 64 * 1024;
 
@@ -30,6 +32,8 @@ pub(crate) struct Service {
     pub(crate) requests: u64,
     /// When the bytes now handled were received.
     pub(crate) now_ns: u64,
+    /// When each place of `/slots` is free again.
+    slots_ns: [u64; SLOTS],
 }
 
 /// A request that was answered, to the byte, and its answer. Load is the same few requests over and over, and
@@ -49,7 +53,21 @@ impl Service {
             echoes: Vec::new(),
             requests: 0,
             now_ns: 0,
+            slots_ns: [0; SLOTS],
         }
+    }
+
+    /// Takes the place of `/slots` that is free first for so long; when that is over.
+    fn take_slot(&mut self, ns: u64) -> u64 {
+        let mut first = 0;
+        for at in 1..SLOTS {
+            if self.slots_ns[at] < self.slots_ns[first] {
+                first = at;
+            }
+        }
+        let end = self.slots_ns[first].max(self.now_ns) + ns;
+        self.slots_ns[first] = end;
+        end
     }
 
     #[inline]
@@ -351,6 +369,11 @@ impl Connection {
             }
             Route::Delay(ms) => {
                 self.state = State::Delayed(service.now_ns + ms * 1_000_000, pending);
+                return;
+            }
+            Route::Slots(ms) => {
+                let at = service.take_slot(ms * 1_000_000);
+                self.state = State::Delayed(at, pending);
                 return;
             }
             Route::Drop => {

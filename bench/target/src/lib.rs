@@ -10,6 +10,7 @@
 //! | `/chunked/N` | the same bytes, chunked; every second chunk has an extension, and there is a trailer when `N` is odd |
 //! | `/status/CODE` | that status, 200 to 599 |
 //! | `/delay/MS` | `200` after `MS` milliseconds (at most 60,000), while others are served |
+//! | `/slots/MS` | the same in one of the eight places of a thread, once one is free: 8,000 ÷ `MS` a second and no more |
 //! | `/echo` | the request's body; its method and target are in `X-Method` and `X-Target` |
 //! | `/headers` | headers that are repeated, of mixed case, padded or empty |
 //! | `/order` | a page of about 1 KiB that holds `id=ORDER-<n>;`, another `n` each time |

@@ -2,7 +2,7 @@
 
 use crate::request::{BODY_BYTES_MAX, number};
 
-/// The longest `/delay`, in milliseconds.
+/// The longest `/delay` and `/slots`, in milliseconds.
 pub(crate) const DELAY_MS_MAX: u64 = 60_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,7 @@ pub(crate) enum Route {
     Chunked(u64),
     Status(u16),
     Delay(u64),
+    Slots(u64),
     Echo,
     Headers,
     Order,
@@ -65,6 +66,7 @@ impl Route {
             "bytes" if value <= BODY_BYTES_MAX => Some(Self::Bytes(value)),
             "chunked" if value <= BODY_BYTES_MAX => Some(Self::Chunked(value)),
             "delay" if value <= DELAY_MS_MAX => Some(Self::Delay(value)),
+            "slots" if value <= DELAY_MS_MAX => Some(Self::Slots(value)),
             "status" => u16::try_from(value)
                 .ok()
                 .filter(|status| (200..600).contains(status))
@@ -108,6 +110,7 @@ mod tests {
             ("/status/204", Route::Status(204)),
             ("/status/100", Route::Unknown),
             ("/delay/5", Route::Delay(5)),
+            ("/slots/4", Route::Slots(4)),
             ("/orders/ORDER-12", Route::Confirm(12)),
             ("/orders/order-12", Route::Unknown),
             ("/echo", Route::Echo),

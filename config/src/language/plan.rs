@@ -88,6 +88,11 @@ const PLAN_KEYS: &[Key] = &[
         Kind::Table(&ENGINE),
         "How the generator itself runs",
     ),
+    key(
+        "capacity",
+        Kind::Table(&CAPACITY),
+        "What `loadr-fast capacity` looks for; `run` passes it over",
+    ),
     not_yet("js", NO_SCRIPT, "A script"),
     not_yet(
         "observe",
@@ -98,6 +103,47 @@ const PLAN_KEYS: &[Key] = &[
 
 pub(super) const NO_SCRIPT: &str =
     "there is no script engine; a plugin of kind `extractor` or `assertion` computes on responses";
+
+static CAPACITY: Table = Table {
+    what: "`capacity`",
+    groups: &[CAPACITY_KEYS],
+};
+
+const CAPACITY_KEYS: &[Key] = &[
+    key(
+        "slo",
+        Kind::OneOrMore(&Kind::Name),
+        "What must hold: `p(99)<50ms`, `http_req_failed<0.01`, `checks>0.99`",
+    ),
+    key("min_rate", Kind::Name, "The first rate, such as `10/s`"),
+    key("max_rate", Kind::Name, "The highest rate that is tried"),
+    key(
+        "precision",
+        Kind::Name,
+        "How close to the boundary is close enough, such as `2%`",
+    ),
+    key(
+        "step_duration",
+        Kind::Name,
+        "The judged time of a probe, in whole seconds",
+    ),
+    key(
+        "confirm",
+        Kind::Name,
+        "The judged time of the probe that confirms, in whole seconds",
+    ),
+    key(
+        "target",
+        Kind::Name,
+        "A rate to compare with, such as `1500/s`",
+    ),
+    key("growth", Kind::Name, "Its growth a month, such as `3%`"),
+    key(
+        "scenario",
+        Kind::Name,
+        "Whose flow is driven, where there are several",
+    ),
+];
 
 static DEFAULTS: Table = Table {
     what: "`defaults`",

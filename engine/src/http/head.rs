@@ -140,6 +140,10 @@ pub(crate) fn parse<'s, 'b>(
         } else {
             said.notes & !note::REDIRECT
         };
+    // A status has three digits, of which the first is its class (RFC 9110 section 15).
+    if status < 100 {
+        return Err(ErrorKind::Protocol);
+    }
     // 101 would hand the connection to another protocol, which was never asked for.
     if status == 101 {
         return Err(ErrorKind::Protocol);
@@ -350,6 +354,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
             "SSH-2.0-OpenSSH_9.2\r\n",
             "HTTP/2 200\r\n\r\n",
         ] {

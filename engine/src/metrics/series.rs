@@ -318,10 +318,10 @@ mod tests {
             let name = series.tag("name").unwrap_or_default().to_owned();
             match &series.values {
                 Values::Counter(count) if series.metric == "http_reqs" => {
-                    counts.push((name, *count))
+                    counts.push((name, *count));
                 }
                 Values::Trend(trend) if series.metric == "http_req_waiting" => {
-                    counts.push((name, trend.count()))
+                    counts.push((name, trend.count()));
                 }
                 _ => {}
             }

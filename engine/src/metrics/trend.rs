@@ -93,6 +93,36 @@ impl Trend {
         self.max_ns = self.max_ns.max(other.max_ns);
     }
 
+    /// Takes out all of `other`, whose values are all among these. Minimum and maximum are to three significant digits
+    /// afterwards.
+    pub fn subtract(&mut self, other: &Self) {
+        // Cannot fail for values that were added.
+        let _ = self.histogram.subtract(&other.histogram);
+        self.zeros = self.zeros.saturating_sub(other.zeros);
+        self.sum_ns = self.sum_ns.saturating_sub(other.sum_ns);
+        let is_empty = self.histogram.is_empty();
+        self.max_ns = if is_empty {
+            0
+        } else {
+            self.max_ns.min(self.histogram.max())
+        };
+        self.min_ns = match (self.zeros, is_empty) {
+            (0, true) => u64::MAX,
+            (0, false) => self.min_ns.max(self.histogram.min_nz()),
+            _ => 0,
+        };
+    }
+
+    /// How many values are above `ms`, to three significant digits of it.
+    #[must_use]
+    pub fn count_above_ms(&self, ms: f64) -> u64 {
+        let ns = (ms * 1e6).clamp(0.0, HIGHEST_NS as f64) as u64;
+        if ns >= self.max_ns || self.histogram.is_empty() {
+            return 0;
+        }
+        self.histogram.len() - self.histogram.count_between(0, ns)
+    }
+
     /// What a histogram alone does not keep.
     pub(crate) fn exact(&self) -> Exact {
         Exact {
@@ -375,6 +405,43 @@ mod tests {
         }
         assert_eq!(counted, trend.count());
         Trend::new().for_each_bucket(|_, _, _| panic!("it is empty"));
+    }
+
+    #[test]
+    fn what_was_added_can_be_taken_out_and_values_above_a_bound_are_counted() {
+        let (mut first, mut second) = (Trend::new(), Trend::new());
+        for ms in 1..=100u64 {
+            first.record(ms * 1_000_000);
+            second.record(ms * 3_000_000);
+        }
+        second.record(0);
+        let mut both = first.clone();
+        both.add(&second);
+        assert_eq!(
+            (both.count_above_ms(150.0), both.count_above_ms(300.0)),
+            (50, 0)
+        );
+        assert_eq!(
+            (both.count_above_ms(0.0), both.count_above_ms(1e9)),
+            (200, 0)
+        );
+        both.subtract(&first);
+        for percent in [1.0, 50.0, 99.0, 100.0] {
+            let (got, wanted) = (both.percentile_ms(percent), second.percentile_ms(percent));
+            assert!(
+                (got - wanted).abs() <= wanted * 0.002,
+                "{percent}: {got} {wanted}"
+            );
+        }
+        assert_eq!(
+            (both.count(), both.sum_ms()),
+            (second.count(), second.sum_ms())
+        );
+        both.subtract(&second);
+        assert_eq!(
+            (both.count(), both.max_ms(), both.count_above_ms(0.0)),
+            (0, 0.0, 0)
+        );
     }
 
     #[test]

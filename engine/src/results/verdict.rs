@@ -11,9 +11,9 @@ use crate::steer::Steps;
 use crate::thresholds::Sum;
 
 /// The share of a core from which on a shard counts as busy.
-const BUSY: f64 = 0.95;
+pub const BUSY: f64 = 0.95;
 /// The share of the reported 99th percentile from which on the generator's lag is too much of it.
-pub(super) const LAG_SHARE: f64 = 0.1;
+pub const LAG_SHARE: f64 = 0.1;
 /// Response times that are so many times the service times, and so many milliseconds more, are explained.
 const GAP_FACTOR: f64 = 1.5;
 const GAP_MS: f64 = 1.0;

@@ -136,7 +136,9 @@ impl Client {
                 if let Ok(made) = slot
                     && shard.tunnels(origin)
                 {
-                    slot = self.tunnel(origin, made, sample).await.map(|()| made);
+                    slot = Box::pin(self.tunnel(origin, made, sample))
+                        .await
+                        .map(|()| made);
                 }
                 let connected_ns = now_ns();
                 sample.connecting = connected_ns.saturating_sub(start_ns);

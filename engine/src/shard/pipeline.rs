@@ -238,11 +238,11 @@ impl Vu {
             }
             now = now_ns();
             if let Some(end) = self.take(line, now) {
-                self.lose(line, end);
+                self.lose(line, &end);
             } else if signals & signal::TIMEOUT != 0
                 && line.deadline_ns() <= shard.ring.borrow().reaped_ns()
             {
-                self.lose(line, End::Timeout);
+                self.lose(line, &End::Timeout);
             }
             shard.tasks.borrow_mut().clear_deadline(task);
             if !line.verdicts.is_empty() {
@@ -381,7 +381,7 @@ impl Vu {
         }
         let Some(connection) = line.connection(&mut self.client.connections) else {
             line.batch.clear();
-            return self.lose(line, End::Gone(0));
+            return self.lose(line, &End::Gone(0));
         };
         let sent = {
             let mut ring = self.shard.ring.borrow_mut();
@@ -396,10 +396,9 @@ impl Vu {
                     last.sent_bytes += (len - plain.min(len)) as u64;
                 }
             }
-            // Asked before, and so neither happens while the connection lives.
-            Ok(Err(_)) => self.lose(line, End::Gone(0)),
-            Err(Broken::Tls(why)) => self.lose(line, End::Tls(why)),
-            Err(_) => self.lose(line, End::Gone(0)),
+            // The socket was asked before: it takes nothing only when it is gone.
+            Err(Broken::Tls(why)) => self.lose(line, &End::Tls(why)),
+            Ok(Err(_)) | Err(_) => self.lose(line, &End::Gone(0)),
         }
     }
 
@@ -545,7 +544,7 @@ impl Vu {
 
     /// The connection carries no further response: who is to blame for it fails, who may be sent once more is set aside,
     /// and the others fail with it.
-    fn lose(&mut self, line: &mut Line, end: End) {
+    fn lose(&mut self, line: &mut Line, end: &End) {
         let shard = Rc::clone(&self.shard);
         let (reaped_ns, sent_ns) = {
             let ring = shard.ring.borrow();
@@ -560,7 +559,7 @@ impl Vu {
         let mut is_front = true;
         while let Some(mut request) = line.in_flight.pop_front() {
             let step = &shard.program.requests[request.id.at()];
-            let blamed = match &end {
+            let blamed = match end {
                 End::Wrong(kind) if is_front => Some((*kind, 0)),
                 End::Gone(0) if is_front && has_begun => Some((ErrorKind::Closed, 0)),
                 End::Gone(errno) if is_front && has_begun => {
@@ -582,7 +581,7 @@ impl Vu {
                     let mut sample = line.sample(&request, reaped_ns, is_front && has_begun);
                     sample.tls = shard.is_tls(step.origin).then_some(0);
                     sample.error = Some(kind);
-                    match &end {
+                    match end {
                         End::Tls(why) if is_front => {
                             let text =
                                 || format!("{} ({}): {why}", step.name, shard.address(step.origin));

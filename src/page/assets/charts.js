@@ -24,8 +24,8 @@ const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
 const show = {
   count: (n) => whole.format(n),
-  rate: (n) => (n < 100 ? n.toFixed(n < 10 && n !== 0 ? 2 : 1) : whole.format(n)),
-  share: (n) => `${(n * 100).toFixed(n > 0 && n < 0.1 ? 2 : n < 1 ? 1 : 0)} %`,
+  rate: (n) => (n === 0 ? "0" : n < 100 ? n.toFixed(n < 10 ? 2 : 1) : whole.format(n)),
+  share: (n) => n === 0 ? "0 %" : `${(n * 100).toFixed(n < 0.1 ? 2 : n < 1 ? 1 : 0)} %`,
   /** Milliseconds with the unit that fits. */
   ms(ms) {
     if (!(ms > 0)) return "0";

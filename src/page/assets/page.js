@@ -134,7 +134,7 @@ function showFrame(frame) {
   setTile("rps", show.rate(p.rps), `${show.rate(p.iterations_ps)} iterations/s`);
   setTile("p50", l ? show.ms(l.p50) : "–", l ? `p90 ${show.ms(l.p90)}` : "nothing finished");
   setTile("p99", l ? show.ms(l.p99) : "–", l ? `max ${show.ms(l.max)}` : "nothing finished");
-  setTile("failed", show.share(p.error_rate), `${show.count(frame.failed)} in all`, frame.failed > 0 ? "bad" : "good");
+  setTile("failed", show.share(p.error_rate), `${show.count(frame.failed)} in all`, p.error_rate > 0 ? "bad" : frame.failed > 0 ? "" : "good");
   setTile("users", show.count(p.vus), p.vus_wanted === null ? `at most ${show.count(frame.vus_max)}` : `${show.count(p.vus_wanted)} wanted`);
   const dropped = frame.dropped === null ? `${show.count(frame.iterations)} iterations` : `${show.count(frame.dropped)} iterations dropped`;
   setTile("total", show.count(frame.requests), dropped, frame.dropped > 0 ? "bad" : "");
@@ -149,7 +149,7 @@ function showFrame(frame) {
 function showThresholds(thresholds) {
   $("thresholds-part").hidden = thresholds.length === 0;
   $("thresholds").replaceChildren(...thresholds.map((t) => row(
-    make("td", { class: t.passed ? "good" : "bad" }, t.passed ? "✓ yes" : "✗ no"),
+    make("td", { class: t.passed ? "w good" : "w bad" }, t.passed ? "✓ yes" : "✗ no"),
     make("td", {}, bdi(`${t.metric}: ${t.expression}`)),
     cell(t.observed === null ? "no samples" : t.observed.toFixed(3), "n"),
   )));
@@ -161,7 +161,7 @@ function showThresholds(thresholds) {
 }
 
 function showErrors(errors) {
-  const rows = errors.map((e) => row(cell(show.count(e.count), "n"), cell(e.kind, "bad"), make("td", {}, bdi(e.example))));
+  const rows = errors.map((e) => row(cell(show.count(e.count), "n"), cell(e.kind, "w bad"), make("td", {}, bdi(e.example))));
   $("errors").replaceChildren(...(rows.length > 0 ? rows : [row(make("td", { colSpan: 3 }, "none"))]));
 }
 
@@ -194,7 +194,7 @@ function end(summary) {
   showErrors(summary.errors);
   showFinal(summary);
   if ($("seconds-part").open) showSeconds();
-  say(`The run has ended with exit code ${summary.exit_code}${failed > 0 ? `; ${failed} thresholds failed` : ""}.`);
+  say(`The run has ended with exit code ${summary.exit_code}${failed > 0 ? `; ${failed} of ${summary.thresholds.length} thresholds failed` : ""}.`);
 }
 
 function showVerdict(summary, failed, isBad) {
