@@ -42,8 +42,10 @@ pub(crate) struct CtlArgs {
 #[derive(Debug, Subcommand)]
 enum CtlCommand {
     /// Print how the run goes.
+    #[command(after_help = "Example:\n  loadr-fast ctl status --json")]
     Status,
     /// Have so many virtual users loop in an `externally-controlled` scenario.
+    #[command(after_help = "Example:\n  loadr-fast ctl vus 50")]
     Vus {
         /// How many, up to its `max_vus`.
         vus: u32,
@@ -51,6 +53,7 @@ enum CtlCommand {
         of: Scenario,
     },
     /// Start so many iterations a second in an `externally-controlled` or an arrival-rate scenario.
+    #[command(after_help = "Example:\n  loadr-fast ctl rate 500 --scenario browse")]
     Rate {
         /// How many; 0 for none.
         #[arg(value_parser = cli::rate_or_none)]
@@ -59,10 +62,13 @@ enum CtlCommand {
         of: Scenario,
     },
     /// Start no iteration until `resume`.
+    #[command(after_help = "Example:\n  loadr-fast ctl pause")]
     Pause,
     /// Go on after a `pause`.
+    #[command(after_help = "Example:\n  loadr-fast ctl resume")]
     Resume,
     /// End the run gracefully, with its summary.
+    #[command(after_help = "Example:\n  loadr-fast ctl stop")]
     Stop,
 }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use loadr_engine::TextStyle;
+use loadr_engine::{TextStyle, figures};
 
 use crate::color::When;
 use crate::export::Export;
@@ -56,10 +56,14 @@ pub(crate) fn merge(args: &MergeArgs, color: When) -> Result<u8, String> {
     }
     let output = args.output.as_deref().map(Export::open).transpose()?;
     let histograms = args.histograms.as_deref().map(Export::open).transpose()?;
-    let merged = loadr_engine::merge(&files, args.allow_missing)?;
+    let merged = loadr_engine::merge(&files, args.allow_missing).map_err(|error| {
+        // Some of it may come from the files.
+        let lines: Vec<String> = error.lines().map(figures::inert).collect();
+        lines.join("\n")
+    })?;
     let missing = merged.summary.merged.iter().flat_map(|from| &from.missing);
     for missing in missing {
-        eprintln!("warning: not in the summary: {missing}");
+        eprintln!("warning: not in the summary: {}", figures::inert(missing));
     }
     if !args.quiet {
         let style = TextStyle {

@@ -132,7 +132,8 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         let text = loadr_engine::summary_text(&summary, style);
         let _ = stdout().write_all(text.as_bytes());
     }
-    exports.write(&outcome, &summary)?;
+    // A file that cannot be written costs neither the others who wait for the end nor their figures.
+    let written = exports.write(&outcome, &summary);
     outputs.linger(
         |note| {
             if !args.quiet {
@@ -142,6 +143,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         || control.reason() == Some(StopReason::Interrupted),
     );
     watch.end_page(&summary, &signals);
+    written?;
     Ok(summary.exit_code)
 }
 

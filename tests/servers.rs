@@ -116,7 +116,7 @@ fn nginx(test: &str, server: &str) -> Option<Served> {
         let at = at.display();
         let server = server
             .replace(
-                "TLS",
+                "CERTIFIED",
                 &format!("ssl; ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem"),
             )
             .replace("ADDRESS", &address.to_string());
@@ -171,7 +171,10 @@ fn nginx_files_short_answers_and_compressed_ones() {
 #[test]
 fn nginx_over_tls() {
     let test = "nginx_over_tls";
-    let Some(server) = nginx(test, "listen ADDRESS TLS; ssl_protocols TLSv1.2 TLSv1.3;") else {
+    let Some(server) = nginx(
+        test,
+        "listen ADDRESS CERTIFIED; ssl_protocols TLSv1.2 TLSv1.3;",
+    ) else {
         return;
     };
     let flow = format!("      - request: {{ url: /page.html, {PAGE} }}\n");

@@ -218,7 +218,7 @@ fn scenarios_must_be_able_to_run() {
         (
             "vus: 1, duration: 1s",
             vec![
-                "2:6: scenarios.s: a scenario needs `executor` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate` and `ramping-arrival-rate`",
+                "2:6: scenarios.s: a scenario needs `executor` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate`, `ramping-arrival-rate` and `externally-controlled`",
             ],
         ),
         (
@@ -230,7 +230,7 @@ fn scenarios_must_be_able_to_run() {
         (
             "executor: 5",
             vec![
-                "2:18: scenarios.s.executor: unknown executor `5` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate` and `ramping-arrival-rate`",
+                "2:18: scenarios.s.executor: unknown executor `5` | there are `constant-vus`, `ramping-vus`, `per-vu-iterations`, `shared-iterations`, `constant-arrival-rate`, `ramping-arrival-rate` and `externally-controlled`",
             ],
         ),
     ] {
@@ -378,8 +378,8 @@ fn columns_count_characters() {
         "{ \"é\": 1, \"漢字🎉\": 2 }\n",
         &[
             "1:1: a plan needs `scenarios` | What runs: all of them at once",
-            "1:3: é: unknown key `é` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `metrics`, `scenarios`, `thresholds`, `plugins` and `engine`",
-            "1:11: [\"漢字🎉\"]: unknown key `漢字🎉` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `metrics`, `scenarios`, `thresholds`, `plugins` and `engine`",
+            "1:3: é: unknown key `é` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `metrics`, `scenarios`, `thresholds`, `outputs`, `plugins`, `engine` and `capacity`",
+            "1:11: [\"漢字🎉\"]: unknown key `漢字🎉` | a plan has `name`, `description`, `defaults`, `env`, `variables`, `secrets`, `data`, `metrics`, `scenarios`, `thresholds`, `outputs`, `plugins`, `engine` and `capacity`",
         ],
     )]);
 }

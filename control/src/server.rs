@@ -70,7 +70,7 @@ impl Server {
         let bound = listener.local_addr().map_err(failed)?;
         let accept = move || listener.accept().map(|(stream, _)| stream);
         Self::start(Place::Loopback(bound), control, accept, move |request| {
-            is_from_here(request, bound.port())
+            is_from_here(request, bound)
         })
     }
 
@@ -162,11 +162,15 @@ impl Drop for Left {
 }
 
 /// A page of another site must not steer a run through its reader's browser, whatever name it has for this machine.
-fn is_from_here(request: &Request, port: u16) -> Result<(), Answer> {
+fn is_from_here(request: &Request, bound: SocketAddr) -> Result<(), Answer> {
+    let port = bound.port();
     let is_here = |host: &str| {
-        ["127.0.0.1", "localhost", "[::1]"]
-            .iter()
-            .any(|name| host.eq_ignore_ascii_case(&format!("{name}:{port}")))
+        // Without a port it is HTTP's.
+        let named = |name: &str| {
+            host.eq_ignore_ascii_case(&format!("{name}:{port}"))
+                || port == 80 && host.eq_ignore_ascii_case(name)
+        };
+        host == bound.to_string() || ["127.0.0.1", "localhost", "[::1]"].into_iter().any(named)
     };
     if !request.host.as_deref().is_some_and(is_here) {
         let why = format!("the Host must be 127.0.0.1:{port} or localhost:{port}");

@@ -57,6 +57,9 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Those that say that the generator's own machine had no more: nothing about the target.
+    pub const OF_GENERATOR: [Self; 3] = [Self::FdExhausted, Self::PortExhausted, Self::NoResources];
+
     /// The tag's value.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -5,8 +5,16 @@
 use std::fs;
 use std::path::Path;
 
-/// Where the time of day is what is wanted: when a run began and ended, `${now.…}`, the expiry dates of cookies.
-const TIME_OF_DAY: [&str; 3] = ["run.rs", "shard/feed.rs", "http/cookies.rs"];
+/// Where the time of day is what is wanted: when a run began and ended, `${now.…}`, the expiry dates of cookies
+/// and of kept responses, the seed of the fuzzing.
+const TIME_OF_DAY: [&str; 6] = [
+    "run.rs",
+    "shard/feed.rs",
+    "shard/caching.rs",
+    "http/cache.rs",
+    "http/cookies.rs",
+    "http/fuzz.rs",
+];
 
 fn sources(folder: &Path, found: &mut Vec<(String, String)>, root: &Path) {
     for entry in fs::read_dir(folder).unwrap() {

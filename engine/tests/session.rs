@@ -119,7 +119,8 @@ fn redirects_that_lead_nowhere_fail_their_request_and_the_next_one_works() {
         ("/loop", "302", "redirect", 1),
         ("/name", "302", "redirect", 1),
         ("/none", "302", "", 1),
-        ("/ok", "200", "", 1),
+        // Steps that no tag tells apart are one series.
+        ("/ok", "200", "", 4),
     ];
     assert_eq!(
         outcomes,

@@ -167,7 +167,7 @@ mod tests {
             "&lt;img src=x onerror=&#39;a&amp;b&#39;&gt;&quot;"
         );
         assert_eq!(code("a|b"), "`a\\|b`");
-        assert_eq!(code("`x` @all <b>"), "`` `x` @all <b>``");
+        assert_eq!(code("`x` @all <b>"), "`` `x` @all <b> ``");
         assert_eq!(code("```"), "```` ``` ````");
         assert_eq!(code(""), "` `");
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use loadr_capacity::{Ask, Fault, Measured, Settings, Share, System};
 use loadr_config::{Options, ProbeLoad, SloRule};
 use loadr_engine::{
-    BUSY, Control, LAG_SHARE, LoadedPlugins, Moment, Outcome, RunError, RunSpec, StopReason,
+    BUSY, Control, ErrorKind, LAG_SHARE, LoadedPlugins, Moment, Outcome, RunError, RunSpec,
+    StopReason,
 };
 use rustix::process::{Resource, getrlimit};
 
@@ -227,6 +228,23 @@ impl Engine<'_> {
                  {p99:.1} ms: use more cores, or have nothing else run on them (`loadr-fast doctor`)"
             ));
         }
+        let errors = outcome.errors();
+        let is_own = |kind: &str| {
+            ErrorKind::OF_GENERATOR
+                .iter()
+                .any(|own| own.as_str() == kind)
+        };
+        let ran_out: u64 = errors
+            .iter()
+            .filter(|error| is_own(&error.kind))
+            .map(|error| error.count)
+            .sum();
+        if ran_out > 0 {
+            generator.push(format!(
+                "{ran_out} requests failed because this machine had no more ports, descriptors or memory for them: raise the \
+                 limits (`loadr-fast doctor`), or dial from several addresses (`engine.source_ips`)"
+            ));
+        }
         // Every user busy for longer than is allowed is the system's doing; too few users are not.
         if whole.dropped > 0 && max_vus < wanted {
             generator.push(format!(
@@ -247,8 +265,7 @@ impl Engine<'_> {
             concurrency_counted: (self.is_even && seen.judged_secs > 0)
                 .then(|| seen.in_flight / secs),
             generator,
-            errors: outcome
-                .errors()
+            errors: errors
                 .iter()
                 .map(|error| (error.kind.to_string(), error.count))
                 .collect(),

@@ -5,7 +5,7 @@ use loadr_config::SloRule;
 use loadr_engine::{Series, Trend, Values};
 
 /// Errors that say that nobody answered.
-const UNANSWERED: [&str; 7] = [
+const UNANSWERED: [&str; 8] = [
     "connect_refused",
     "connect_timeout",
     "connect_failed",
@@ -13,6 +13,7 @@ const UNANSWERED: [&str; 7] = [
     "closed",
     "timeout",
     "tls",
+    "proxy",
 ];
 
 /// Sums over series: of a second, or of a run so far.

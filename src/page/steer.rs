@@ -12,9 +12,10 @@ pub(super) struct Steer {
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 enum Wish {
-    Stop,
-    Pause,
-    Resume,
+    // With braces, or a key too many would be passed over.
+    Stop {},
+    Pause {},
+    Resume {},
     Vus { scenario: String, vus: u32 },
     Rate { scenario: String, per_second: f64 },
 }
@@ -40,12 +41,12 @@ impl Steer {
         })?;
         let control = &self.control;
         match wish {
-            Wish::Stop => {
+            Wish::Stop {} => {
                 control.stop(StopReason::Steered);
                 Ok(())
             }
-            Wish::Pause => control.pause(),
-            Wish::Resume => control.resume(),
+            Wish::Pause {} => control.pause(),
+            Wish::Resume {} => control.resume(),
             Wish::Vus { scenario, vus } => control.set_vus(Some(&scenario), vus),
             Wish::Rate {
                 scenario,

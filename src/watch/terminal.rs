@@ -357,7 +357,7 @@ mod tests {
         };
         let exe = std::env::current_exe().unwrap();
         type_line(&format!(
-            "{} --ignored --exact watch::terminal::tests::panics_while_the_view_is_up --nocapture; stty -a; echo done-$((1+1))",
+            "RUST_BACKTRACE=0 {} --ignored --exact watch::terminal::tests::panics_while_the_view_is_up --nocapture; stty -a; echo done-$((1+1))",
             exe.display()
         ));
         let view = wait_for("Ctrl-C stops");

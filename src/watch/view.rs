@@ -527,6 +527,10 @@ mod tests {
         };
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|canvas| draw(canvas, &view)).unwrap();
+        // A screen without width has no lines to show.
+        if width == 0 {
+            return String::new();
+        }
         terminal.backend().to_string()
     }
 

@@ -162,10 +162,13 @@ impl Browser {
         self.value(&expression).as_str().unwrap().to_owned()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true; while the page's scripts have not run it has no value.
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let began = Instant::now();
-        while self.value(&format!("!!({expression})")) != true {
+        while self.value(&format!(
+            "(() => {{ try {{ return !!({expression}) }} catch {{ return false }} }})()"
+        )) != true
+        {
             assert!(
                 began.elapsed() < PATIENCE,
                 "never: {expression}; the page says {}",

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use loadr_config::Executor;
 use serde::{Deserialize, Serialize};
 
+use crate::error_kind::ErrorKind;
 use crate::run::Outcome;
 use crate::steer::Steps;
 use crate::thresholds::Sum;
@@ -82,6 +83,16 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
         reasons.push(format!(
             "generator lag: 1 % of what arrived or was due waited {lag:.3} ms or longer for the generator, above a \
              tenth of the reported p99 of {response:.3} ms"
+        ));
+    }
+    let errors = outcome.aggregate.total.errors.iter();
+    let ran_out: u64 = errors
+        .filter(|(kind, _)| ErrorKind::OF_GENERATOR.contains(kind))
+        .map(|(_, record)| record.count)
+        .sum();
+    if ran_out > 0 {
+        reasons.push(format!(
+            "{ran_out} requests failed because this machine had no more ports, descriptors or memory for them (ERRORS)"
         ));
     }
     if cpu_max > BUSY {

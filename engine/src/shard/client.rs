@@ -141,6 +141,10 @@ impl Client {
         tls: &mut Option<Box<Session>>,
     ) -> Result<Option<usize>, Broken> {
         let shard = &self.shard;
+        // Nothing is rendered or shown that cannot go out yet.
+        if shard.ring.borrow().is_sending(slot) {
+            return Ok(None);
+        }
         let sends_cookies = call.request.http.sends_cookies && !call.own.jar.borrow().is_empty();
         let sent = match &shard.prepared[call.id.at()] {
             Prepared::Static(bytes) if call.hop.is_none() && !sends_cookies => {

@@ -248,9 +248,6 @@ impl Driver {
                 }
                 ring.reaped_ns()
             };
-            if let Some(samples) = &mut shard.record.borrow_mut().samples {
-                samples.now_ns = reaped_ns;
-            }
             shard.tasks.borrow_mut().fire(reaped_ns, |late_ns| {
                 shard.record.borrow_mut().lag.record(late_ns);
             });
@@ -262,6 +259,10 @@ impl Driver {
                 while self.handover_at_ns <= reaped_ns {
                     self.handover_at_ns += HANDOVER_NS;
                 }
+            }
+            // After the handover: what is counted in this turn goes into the record that it left.
+            if let Some(samples) = &mut shard.record.borrow_mut().samples {
+                samples.now_ns = reaped_ns;
             }
             glommio::executor().yield_now().await;
         }

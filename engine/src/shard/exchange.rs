@@ -167,7 +167,18 @@ impl Client {
                 shard.unlimit(task);
             }
         }
-        sample.sent_bytes += self.send(call, slot, &mut tls).await? as u64;
+        match self.send(call, slot, &mut tls).await {
+            Ok(sent) => sample.sent_bytes += sent as u64,
+            Err(error) => {
+                // What could not be rendered leaves the connection as it was, its session included.
+                if let (Broken::Unsent(_), Some(connection)) =
+                    (&error, &mut self.connections[origin.at()])
+                {
+                    connection.tls = tls;
+                }
+                return Err(error);
+            }
+        }
         sample.was_sent = true;
 
         let wanted = call.wanted(&shard.program.limits);
@@ -260,6 +271,9 @@ impl Client {
                         Some(session) => session.consume(run_len),
                     },
                     Err(kind) => {
+                        if tls.is_none() {
+                            sample.received_bytes += run_len as u64;
+                        }
                         stage(sample, sent_ns, first_ns, end_ns);
                         return Err(Broken::Failed(kind, 0));
                     }

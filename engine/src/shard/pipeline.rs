@@ -169,12 +169,15 @@ impl Vu {
             {
                 return Next::Leave;
             }
+            if line.in_flight.is_empty() {
+                // What is ahead may have been waited for.
+                now = now_ns();
+            }
+            // Alone also where the last one's content is still going out: that is waited for there.
             if line.in_flight.is_empty()
                 && let Ahead::Request(id) = line.ahead
-                && self
-                    .client
-                    .reusable(shard.program.requests[id.at()].origin)
-                    .is_none()
+                && let origin = shard.program.requests[id.at()].origin
+                && (self.client.reusable(origin).is_none() || !self.client.may_send(origin))
             {
                 let start_ns = now_ns();
                 line.is_last_its = false;
@@ -208,6 +211,7 @@ impl Vu {
                             Next::End => Ahead::Over,
                             Next::Step | Next::Iteration => Ahead::Unknown,
                         };
+                        now = now_ns();
                     }
                     _ => break,
                 }
@@ -215,6 +219,9 @@ impl Vu {
                     && self.look_ahead(line, frames, (flow, user, work), now).await == Next::Leave
                 {
                     return Next::Leave;
+                }
+                if line.in_flight.is_empty() {
+                    now = now_ns();
                 }
             }
             self.flush(line);
@@ -507,7 +514,12 @@ impl Vu {
                         }
                         at = run_len;
                     }
-                    Err(kind) => end = Some(End::Wrong(kind)),
+                    Err(kind) => {
+                        if !is_tls {
+                            line.received_bytes += (run_len - at) as u64;
+                        }
+                        end = Some(End::Wrong(kind));
+                    }
                 }
             }
             consume(&mut ring, slot, &mut connection.tls, at);
@@ -639,6 +651,7 @@ impl Vu {
                     let resumed = Resumed {
                         hop,
                         blocked_ns: start_ns.saturating_sub(request.begun_ns),
+                        sent_bytes: request.sent_bytes,
                     };
                     let next = self.request(request.id, start_ns, Some(resumed)).await;
                     line.keep(request.bytes);
@@ -670,7 +683,11 @@ impl Vu {
         let why = match followed {
             Ok(hop) => {
                 shard.record.borrow_mut().request(request.id, &sample);
-                let resumed = Resumed { hop, blocked_ns: 0 };
+                let resumed = Resumed {
+                    hop,
+                    blocked_ns: 0,
+                    sent_bytes: 0,
+                };
                 return self.request(request.id, now_ns(), Some(resumed)).await;
             }
             Err(Broken::Cancelled) => return Next::Leave,

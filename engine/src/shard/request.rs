@@ -19,6 +19,8 @@ pub(super) struct Resumed {
     pub(super) hop: Box<Hop>,
     /// How long ago it was first begun.
     pub(super) blocked_ns: u64,
+    /// What of it went out before.
+    pub(super) sent_bytes: u64,
 }
 
 impl Vu {
@@ -62,6 +64,7 @@ impl Vu {
         let mut hop: Option<Box<Hop>> = None;
         if let Some(resumed) = resumed {
             sample.blocked = resumed.blocked_ns;
+            sample.sent_bytes = resumed.sent_bytes;
             hop = Some(resumed.hop);
         }
         let mut is_hit;

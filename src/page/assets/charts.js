@@ -186,7 +186,7 @@ class Chart {
         isDown = true;
       }
       // One second is a line of no length: a dot, by its round ends.
-      if (this.points.length === 1) path += "h0.1";
+      if (this.points.length === 1 && path !== "") path += "h0.1";
       parts.push(makeSvg("path", { d: path, class: `s-${cls}${dashed ? " dashed" : ""}`, fill: "none" }));
     }
     const pointed = cross.at === null ? null : this.nearest(cross.at);
