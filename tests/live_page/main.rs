@@ -255,7 +255,7 @@ fn the_stop_button_asks_once_more_and_ends_the_run_with_its_summary() {
     assert!(
         browser
             .text("#verdict")
-            .contains("Ended early: interrupted")
+            .contains("Ended early: stopped by whoever steered it")
     );
     assert_eq!(
         browser.value("document.getElementById('controls').hidden"),

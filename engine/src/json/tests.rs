@@ -84,7 +84,7 @@ fn any_segment() -> impl Strategy<Value = String> {
         1 => prop::sample::select(vec![
             "?@.a", "?!@.b", "?@.a==@.b", "?@ > 1", "?@.a <= 'b'", "?length(@) >= 2", "?count(@.*) == 1",
             "?value(@..a) == 1", "?@==null || @.c != true", "?@.a && (@.b || !@.c)", "?match(@, 'a.*')",
-            "?search(@.a, '[b-z]')", "?@ == $.a", "?@[0] == @[-1]", "?count($..a) > 1",
+            "?search(@.a, '[b-z]')", "?@ == $.a", "?@[0] == @[1]", "?count($..a) > 1",
         ]).prop_map(str::to_owned),
     ];
     (
@@ -270,4 +270,11 @@ fn a_query_that_takes_the_square_of_the_body_ends() {
     assert_eq!(found(&doubling, &deep), Err("too long".to_owned()));
     // What only looks at each a few times is not held up.
     assert_eq!(found("$[?@ == 0 && @ < 1]", &body).unwrap().len(), 20_001);
+}
+
+/// The reference takes `@[-1]` of a list of one for nothing; RFC 9535 section 2.3.3.2 does not.
+#[test]
+fn an_index_from_the_end_is_compared_as_one_from_the_start() {
+    let equal = found("$[?@[0] == @[-1]]", "[[null],[1,2],[3,4,3],[],7]").unwrap();
+    assert_eq!(equal, ["[null]", "[3,4,3]", "[]", "7"]);
 }
