@@ -284,15 +284,16 @@ impl View<'_> {
         let third = if self.about.is_open {
             pair(("max", max), ("service p99", service.p99))
         } else {
-            pair(("p90", p90), ("max", max))
+            Line::from(vec![
+                Span::styled("max ", self.theme.faint()),
+                Span::raw(duration(max)),
+            ])
         };
         vec![
-            pair(("p50", p50), ("p95", p95)),
-            pair(("p99", p99), ("p90", p90)),
+            pair(("p50", p50), ("p90", p90)),
+            pair(("p95", p95), ("p99", p99)),
             third,
         ]
-        .into_iter()
-        .collect()
     }
 
     fn lines_of_users(&self) -> Vec<Line<'static>> {
@@ -424,7 +425,12 @@ impl View<'_> {
             self.draw_list(canvas, top, "thresholds", lines);
         }
         let lines = if errors.is_empty() {
-            vec![Line::styled("none", self.theme.faint())]
+            // A status from 400 on fails a request and is no error of its own.
+            let text = match self.frame.map_or(0, |frame| frame.failed) {
+                0 => "none".to_owned(),
+                failed => format!("none; {} failed by their status", count(failed)),
+            };
+            vec![Line::styled(text, self.theme.faint())]
         } else {
             let of = |e: &'_ super::frame::ErrorLine| {
                 Line::from(vec![

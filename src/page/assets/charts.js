@@ -172,7 +172,7 @@ class Chart {
       parts.push(makeSvg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }));
       parts.push(makeSvg("text", { x: MARGIN.left - 6, y: y(value) + 4, "text-anchor": "end" }, this.format(value)));
     }
-    const { at: times } = steps(to, Math.max(2, Math.min(6, Math.floor(inner.width / 80))));
+    const { at: times } = steps(to, Math.max(2, Math.min(6, Math.floor(inner.width / 60))));
     for (const secs of times.filter((secs) => secs >= from && secs <= to)) {
       const anchor = x(secs) > width - 24 ? "end" : "middle";
       parts.push(makeSvg("text", { x: x(secs), y: height - 5, "text-anchor": anchor }, show.secs(secs)));

@@ -139,7 +139,7 @@ function showFrame(frame) {
   const dropped = frame.dropped === null ? `${show.count(frame.iterations)} iterations` : `${show.count(frame.dropped)} iterations dropped`;
   setTile("total", show.count(frame.requests), dropped, frame.dropped > 0 ? "bad" : "");
   showThresholds(frame.thresholds);
-  showErrors(frame.errors);
+  showErrors(frame.errors, frame.failed);
   $("shards").replaceChildren(...p.shards.map((shard, index) => {
     const meter = make("meter", { min: 0, max: 1, low: 0.8, high: 0.95, optimum: 0, value: shard.cpu, "aria-label": `CPU of core ${about.cores[index]}` });
     return row(cell(String(about.cores[index]), "n"), make("td", {}, meter, show.share(shard.cpu)), cell(show.ms(shard.lag_p99_ms), "n"), cell(show.count(shard.vus), "n"));
@@ -160,9 +160,10 @@ function showThresholds(thresholds) {
   }
 }
 
-function showErrors(errors) {
+/** A status from 400 on fails a request and is no error of its own. */
+function showErrors(errors, failed) {
   const rows = errors.map((e) => row(cell(show.count(e.count), "n"), cell(e.kind, "w bad"), make("td", {}, bdi(e.example))));
-  $("errors").replaceChildren(...(rows.length > 0 ? rows : [row(make("td", { colSpan: 3 }, "none"))]));
+  $("errors").replaceChildren(...(rows.length > 0 ? rows : [row(make("td", { colSpan: 3 }, failed > 0 ? `none; ${show.count(failed)} failed by their status` : "none"))]));
 }
 
 function showSeconds() {
@@ -191,7 +192,8 @@ function end(summary) {
   showVerdict(summary, failed, isBad);
   showWhole(summary);
   showThresholds(summary.thresholds);
-  showErrors(summary.errors);
+  const fails = summary.metrics.find((m) => m.metric === "http_req_failed")?.agg;
+  showErrors(summary.errors, Math.round((fails?.rate ?? 0) * (fails?.count ?? 0)));
   showFinal(summary);
   if ($("seconds-part").open) showSeconds();
   say(`The run has ended with exit code ${summary.exit_code}${failed > 0 ? `; ${failed} of ${summary.thresholds.length} thresholds failed` : ""}.`);
