@@ -34,11 +34,11 @@ pub(crate) fn run(arguments: &TableArguments) -> Outcome<()> {
     let mut results = Results::new(Machine::here(), arguments, setting.versions());
     for row in rows {
         eprintln!("{}: {}", row.name, row.what);
-        results.rows.push(setting.measure(row)?);
+        results.add(row.name, setting.measure(row));
     }
     if is_idle_wanted {
         eprintln!("{IDLE}: {IDLE_WHAT}");
-        results.rows.push(setting.idle()?);
+        results.add(IDLE, setting.idle());
     }
     let table = results.markdown();
     print!("{table}");

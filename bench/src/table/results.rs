@@ -25,7 +25,7 @@ pub(crate) struct Results {
     versions: Vec<(&'static str, Option<String>)>,
     seconds: u64,
     pairs: u32,
-    pub(super) rows: Vec<RowResult>,
+    rows: Vec<RowResult>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,6 +107,14 @@ impl Results {
             seconds: arguments.seconds,
             pairs: arguments.pairs,
             rows: Vec::new(),
+        }
+    }
+
+    /// A row that cannot be measured is told and left out; it costs no other.
+    pub(super) fn add(&mut self, name: &str, row: Outcome<RowResult>) {
+        match row {
+            Ok(row) => self.rows.push(row),
+            Err(error) => eprintln!("note: `{name}` is left out: {error}"),
         }
     }
 
