@@ -1,6 +1,6 @@
 //! Where the figures of a run go while it goes on: files, Prometheus, OTLP, InfluxDB, StatsD.
 //!
-//! The housekeeping thread makes one [`second::Second`] of each of the run's moments and offers it to every output's
+//! The housekeeping thread makes one `second::Second` of each of the run's moments and offers it to every output's
 //! bounded queue; it never waits. Each output has a thread of its own, off the shards' cores where there are others. What
 //! a full queue has no room for, or a receiver does not take, is dropped and counted. At the end all that is queued is
 //! delivered, within a bound.
