@@ -123,6 +123,8 @@ pub(crate) struct Aggregate {
     reached: Vec<u32>,
     requests_total: u64,
     failed_total: u64,
+    #[cfg(test)]
+    last_handovers: usize,
 }
 
 /// A shard that has ended holds no second back.
@@ -147,6 +149,8 @@ impl Aggregate {
             reached: vec![0; shards],
             requests_total: 0,
             failed_total: 0,
+            #[cfg(test)]
+            last_handovers: 0,
             program,
         }
     }
@@ -165,19 +169,28 @@ impl Aggregate {
             self.take(&handover);
             handover.record.clear();
             let _ = empties[handover.shard as usize].send(handover.record);
-            for passed in self.close_seconds() {
-                on_moment(&Moment {
-                    aggregate: self,
-                    progress: &passed.progress,
-                    second: &passed.record,
-                    shards: &passed.shards,
-                    samples: &passed.samples,
-                });
-                control.passed(&passed.progress);
-                self.timeline.push(passed.progress);
-                if let Some(failed) = thresholds::first_to_abort(self) {
-                    control.stop(StopReason::Threshold(failed));
-                }
+            self.show_closed(control, &mut on_moment);
+        }
+        // One that broke off before it could hand over its last holds nothing back any more.
+        for reached in &mut self.reached {
+            *reached = ENDED;
+        }
+        self.show_closed(control, &mut on_moment);
+    }
+
+    fn show_closed(&mut self, control: &Control, on_moment: &mut impl FnMut(&Moment<'_>)) {
+        for passed in self.close_seconds() {
+            on_moment(&Moment {
+                aggregate: self,
+                progress: &passed.progress,
+                second: &passed.record,
+                shards: &passed.shards,
+                samples: &passed.samples,
+            });
+            control.passed(&passed.progress);
+            self.timeline.push(passed.progress);
+            if let Some(failed) = thresholds::first_to_abort(self) {
+                control.stop(StopReason::Threshold(failed));
             }
         }
     }
@@ -209,6 +222,10 @@ impl Aggregate {
         self.reached[shard] = handover.second;
         if let Some(ended_ns) = handover.ended_ns {
             self.reached[shard] = ENDED;
+            #[cfg(test)]
+            {
+                self.last_handovers += 1;
+            }
             let secs = ended_ns.saturating_sub(self.start_ns) as f64 / 1e9;
             self.duration_secs = self.duration_secs.max(secs);
         }
@@ -281,6 +298,12 @@ impl Aggregate {
             shards,
             samples,
         }
+    }
+
+    /// Whether every shard that was heard of has handed over its last.
+    #[cfg(test)]
+    pub(crate) fn have_handed_over_last(&self) -> bool {
+        self.last_handovers == self.reached.len()
     }
 
     /// What was measured after the last moment that watchers were shown: it makes no point on the timeline.

@@ -139,6 +139,9 @@ impl System for Engine<'_> {
             }
         })
         .map_err(fault)?;
+        if let Some(StopReason::Broken(why)) = outcome.stopped {
+            return Err(Fault::Machine(why));
+        }
         if self.interrupt.is_asked() {
             return Err(Fault::Interrupted);
         }
