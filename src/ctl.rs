@@ -1,7 +1,6 @@
 //! `loadr-fast ctl`, and where `run` listens for it.
 
 use std::fmt::Write as _;
-use std::io::{Write, stderr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -11,6 +10,7 @@ use loadr_engine::Control;
 use serde_json::Value;
 
 use crate::cli::{self, RunArgs};
+use crate::voice::NOTES;
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -176,7 +176,7 @@ pub(crate) fn listen(
     let mut servers = Vec::new();
     let say = |line: String| {
         if !args.quiet {
-            let _ = writeln!(stderr(), "{line}");
+            NOTES.line(&line);
         }
     };
     if let Some(path) = path {

@@ -3,15 +3,19 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use loadr_engine::{Control, StopReason};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;
 
+use crate::voice::NOTES;
 use crate::watch::terminal;
 
 /// What a shell expects of an interrupted program.
 const INTERRUPTED: i32 = 130;
+/// What was said before a second Ctrl-C is waited for no longer.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The watch for SIGINT and SIGTERM; it goes on until the process ends.
 pub(crate) struct Signals(Arc<Shared>);
@@ -55,6 +59,7 @@ impl Signals {
                     }
                     if state.is_asked {
                         terminal::restore();
+                        NOTES.finish_within(LAST_WORDS);
                         std::process::exit(INTERRUPTED);
                     }
                     state.is_asked = true;
@@ -96,6 +101,7 @@ impl Interrupt {
                 for _ in incoming.forever() {
                     let mut state = shared.state();
                     if state.0 {
+                        NOTES.finish_within(LAST_WORDS);
                         std::process::exit(INTERRUPTED);
                     }
                     state.0 = true;
