@@ -10,7 +10,7 @@ use super::caching::Caching;
 use super::client::Client;
 use super::hop::{Hop, Moved};
 use super::judge::{Judge, Verdict};
-use super::state::Shard;
+use super::state::{Prepared, Shard};
 use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
@@ -39,6 +39,10 @@ pub(super) struct Call<'c> {
     /// Where a redirect sent it.
     pub(super) hop: Option<&'c Hop>,
     pub(super) origin: OriginId,
+    /// Whether rendering it again gives other bytes.
+    pub(super) varies: bool,
+    /// What went out, without cookies, where that was kept.
+    pub(super) sent: Option<&'c [u8]>,
     pub(super) own: Own<'c>,
 }
 
@@ -50,16 +54,21 @@ impl<'c> Call<'c> {
             request,
             hop,
             origin: hop.map_or(request.origin, |hop| hop.origin),
+            varies: matches!(
+                shard.prepared[id.at()],
+                Prepared::Templated { varies: true }
+            ),
+            sent: None,
             own,
         }
     }
 
     /// Whether its bytes are kept until its response has come: a redirect may want the same content, and is of the same
-    /// trace, which rendering again need not give.
+    /// trace; what a response says is of the URL that was asked for. Rendering again need not give any of it.
     pub(super) fn is_kept(&self) -> bool {
         let http = &self.request.http;
-        let is_traced = http.traces && self.own.caching.is_none();
-        http.redirects > 0 && (self.request.body.is_some() || is_traced)
+        http.redirects > 0 && self.request.body.is_some()
+            || self.varies && (http.redirects > 0 || http.keeps_cookies || http.caches)
     }
 
     pub(super) fn method(&self) -> &'c str {
@@ -220,10 +229,14 @@ impl Client {
                 }
                 let run_len = run.len();
                 let duration_ns = end_ns.saturating_sub(begun_ns);
+                let call = Call {
+                    sent: call.is_kept().then_some(self.sent.as_slice()),
+                    ..*call
+                };
                 let judge = |response: &Response<'_>| {
                     (
                         response.status,
-                        shard.answer(*call, response, wanted.notes, duration_ns),
+                        shard.answer(call, response, wanted.notes, duration_ns),
                     )
                 };
                 match self.reader.advance(run, &wanted, judge) {
@@ -316,6 +329,10 @@ impl Client {
         let shard = Rc::clone(&self.shard);
         let duration_ns = sample.sending + sample.waiting + sample.receiving;
         if errno == 0 {
+            let call = Call {
+                sent: call.is_kept().then_some(self.sent.as_slice()),
+                ..call
+            };
             let judge = |response: &Response<'_>| {
                 (
                     response.status,

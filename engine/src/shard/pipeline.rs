@@ -351,7 +351,7 @@ impl Vu {
                     Err(RenderError::NoRow(_)) => return Next::End,
                     Err(_) => return Next::Iteration,
                 }
-                if matches!(prepared, Prepared::Templated) {
+                if matches!(prepared, Prepared::Templated { .. }) {
                     bytes = line.spare.pop().unwrap_or_default();
                     bytes.extend_from_slice(head);
                 }
@@ -733,7 +733,7 @@ impl Shard {
     fn hop_of(&self, request: &InFlight) -> Box<Hop> {
         let bytes = match &self.prepared[request.id.at()] {
             Prepared::Static(bytes) => bytes.to_vec(),
-            Prepared::Templated => request.bytes.clone(),
+            Prepared::Templated { .. } => request.bytes.clone(),
         };
         let origin = self.program.requests[request.id.at()].origin;
         Hop::again(self, origin, bytes)
