@@ -160,6 +160,36 @@ pub(crate) fn parse<'s, 'b>(
     )))
 }
 
+/// How much of `more` belongs to the head that begins with `begun`, and whether that is all of it: it ends with an empty
+/// line.
+pub(crate) fn rest_of_first(begun: &[u8], more: &[u8]) -> (usize, bool) {
+    let mut line_at = 0;
+    // What there is of the line that is not over yet, unless it cannot be an empty one.
+    let seam = match begun {
+        [] | [.., b'\n'] => 0,
+        [b'\r'] | [.., b'\n', b'\r'] => 1,
+        _ => 2,
+    };
+    while let Some(len) = memchr::memchr(b'\n', &more[line_at..]) {
+        let line = &more[line_at..line_at + len];
+        let is_empty = match (if line_at == 0 { seam } else { 0 }, line) {
+            (0, b"" | b"\r") | (1, b"") => true,
+            _ => false,
+        };
+        line_at += len + 1;
+        if is_empty {
+            return (line_at, true);
+        }
+    }
+    (more.len(), false)
+}
+
+/// The head that `bytes` begin with, or what there is of it.
+#[cold]
+pub(crate) fn first(bytes: &[u8]) -> &[u8] {
+    &bytes[..rest_of_first(&[], bytes).0]
+}
+
 /// Whether a field goes on in a further line.
 #[cold]
 pub(crate) fn is_folded(bytes: &[u8]) -> bool {
