@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
 use loadr_engine::{
-    Control, LoadedPlugins, Outcome, RunError, RunSpec, StopReason, Summary, TextStyle, cores, doctor,
+    Control, LoadedPlugins, Outcome, RunError, RunSpec, Summary, TextStyle, cores, doctor,
 };
 use loadr_outputs::Outputs;
 use loadr_target::{Settings, Target};
@@ -112,6 +112,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     // Files first: no reader of what is printed holds them up. One that cannot be written costs neither the others who wait
     // for the end nor their figures.
     let written = exports.write(&outcome, &summary);
+    watch.tell_page(&summary);
     if outputs.has_folded() {
         NOTES.line(
             "warning: there were too many series for outputs to tell apart: some are in `name=other`",
@@ -136,15 +137,17 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         RESULTS.write(text.into_bytes());
         RESULTS.finish(SUMMARY_PATIENCE);
     }
+    let wait = signals.wait();
     outputs.linger(
         |note| {
             if !args.quiet {
                 NOTES.line(note);
             }
         },
-        || control.reason() == Some(StopReason::Interrupted),
+        || wait.is_over(),
     );
-    watch.end_page(&summary, &signals);
+    drop(wait);
+    watch.end_page(&signals);
     written?;
     Ok(summary.exit_code)
 }

@@ -74,15 +74,43 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The run is over: waits for a signal, which ends nothing else.
-    pub(crate) fn wait(&self) {
+    /// The run is over, and something is waited for: from now on a signal ends the wait and nothing else.
+    pub(crate) fn wait(&self) -> Wait<'_> {
         let mut state = self.0.state();
         state.is_waiting = true;
-        let _state = self
+        state.has_come = false;
+        Wait(&self.0)
+    }
+
+    /// Waits for a signal, which ends nothing else.
+    pub(crate) fn wait_for_one(&self) {
+        let wait = self.wait();
+        let state = wait.0.state();
+        let _state = wait
             .0
             .changed
             .wait_while(state, |state| !state.has_come)
             .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// See [`Signals::wait`].
+pub(crate) struct Wait<'s>(&'s Shared);
+
+impl Wait<'_> {
+    /// Whether a signal has come, in it or already in the run.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.0.state();
+        state.has_come || state.is_asked
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_waiting = false;
+        // The next one is the second.
+        state.is_asked |= state.has_come;
     }
 }
 
