@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_capacity::{Finding, Probe, Settings, State, Subject, search};
 use loadr_config::{Arrival, Compiled, Executor, Options};
+use loadr_engine::figures::inert;
 use loadr_engine::{LoadedPlugins, cores, doctor};
 use loadr_target::{Settings as TargetSettings, Target};
 
@@ -153,7 +154,7 @@ pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
     ]);
     if args.quiet {
         if finding.exit_code != 0 {
-            NOTES.line(&finding.sentence);
+            NOTES.line(&inert(&finding.sentence));
         }
     } else {
         NOTES.finish(NOTE_PATIENCE);
