@@ -184,16 +184,24 @@ pub(crate) fn rest_of_first(begun: &[u8], more: &[u8]) -> (usize, bool) {
     (more.len(), false)
 }
 
-/// The head that `bytes` begin with, or what there is of it.
-#[cold]
-pub(crate) fn first(bytes: &[u8]) -> &[u8] {
-    &bytes[..rest_of_first(&[], bytes).0]
+/// How many bytes of empty lines there are before the head (RFC 9112 section 2.2 has them ignored).
+pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += match &bytes[at..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => return at,
+        };
+    }
 }
 
-/// Whether a field goes on in a further line.
+/// Whether a field of the head that `bytes` begin with goes on in a further line.
 #[cold]
 pub(crate) fn is_folded(bytes: &[u8]) -> bool {
-    unfold(&mut bytes.to_vec())
+    let bytes = &bytes[empty_lines(bytes)..];
+    let (len, _) = rest_of_first(&[], bytes);
+    unfold(&mut bytes[..len].to_vec())
 }
 
 /// Puts spaces in the place of each line end within a field of the head (`obs-fold`, RFC 9112 section 5.2); whether there

@@ -159,7 +159,7 @@ impl Reader {
             // The head in one run, and mostly the body with it.
             let mut space = header_space();
             let parsed = head::parse(&run[at..], &mut space, wanted.expected);
-            if parsed.is_err() && head::is_folded(head::first(&run[at..])) {
+            if parsed.is_err() && head::is_folded(&run[at..]) {
                 if !self.gather_head(run, &mut at, wanted)? {
                     return Ok((Advance::More, None));
                 }
@@ -215,6 +215,11 @@ impl Reader {
         wanted: &Wanted,
     ) -> Result<bool, ErrorKind> {
         while *at < run.len() {
+            if self.head_bytes.is_empty() {
+                let skipped = head::empty_lines(&run[*at..]);
+                self.looked_bytes += skipped;
+                *at += skipped;
+            }
             let before = self.head_bytes.len();
             let (taken, is_whole) = head::rest_of_first(&self.head_bytes, &run[*at..]);
             self.head_bytes.extend_from_slice(&run[*at..*at + taken]);
@@ -238,6 +243,10 @@ impl Reader {
             let mut space = header_space();
             let parsed = head::parse(&self.head_bytes, &mut space, wanted.expected)?;
             let Some((head, _)) = parsed else {
+                if is_whole {
+                    // An empty line before it.
+                    self.head_bytes.clear();
+                }
                 continue;
             };
             self.looked_bytes = 0;
@@ -527,12 +536,25 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_without_a_head_are_not_looked_at_for_ever() {
-        let mut reader = Reader::new();
-        let mut runs = (0..HEAD_BYTES_MAX).map(|_| reader.advance(b"\r\n", &WANTED, seen));
-        assert!(runs.any(|read| read.is_err()));
-        drop(runs);
-        assert!(reader.work_bytes <= 64 * HEAD_BYTES_MAX);
+    fn empty_lines_before_a_head_are_skipped_and_not_for_ever() {
+        for run in [&b"\r\n".repeat(2048)[..], b"\r", b"\n"] {
+            let mut reader = Reader::new();
+            let mut runs = 0;
+            let mut given = 0;
+            // The lone ones take turns, so that each line end comes in two runs.
+            let turns: [&[u8]; 2] = if run.len() == 1 {
+                [b"\r", b"\n"]
+            } else {
+                [run, run]
+            };
+            while let Ok((advance, _)) = reader.advance(turns[runs % 2], &WANTED, seen) {
+                assert_eq!(advance, Advance::More);
+                given += turns[runs % 2].len();
+                runs += 1;
+            }
+            assert!(given <= 4 * LOOKS * HEAD_BYTES_MAX, "{given}");
+            assert!(reader.head_bytes.len() <= 2);
+        }
     }
 
     #[test]
