@@ -172,10 +172,8 @@ pub(crate) fn rest_of_first(begun: &[u8], more: &[u8]) -> (usize, bool) {
     };
     while let Some(len) = memchr::memchr(b'\n', &more[line_at..]) {
         let line = &more[line_at..line_at + len];
-        let is_empty = match (if line_at == 0 { seam } else { 0 }, line) {
-            (0, b"" | b"\r") | (1, b"") => true,
-            _ => false,
-        };
+        let seam = if line_at == 0 { seam } else { 0 };
+        let is_empty = matches!((seam, line), (0, b"" | b"\r") | (1, b""));
         line_at += len + 1;
         if is_empty {
             return (line_at, true);

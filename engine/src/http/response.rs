@@ -76,6 +76,7 @@ pub(crate) struct Reader {
     looked_bytes: usize,
     /// Whether any byte has come.
     started: bool,
+    /// So many bytes of heads were copied or parsed.
     #[cfg(test)]
     work_bytes: usize,
 }
@@ -105,15 +106,6 @@ impl Reader {
             started: false,
             #[cfg(test)]
             work_bytes: 0,
-        }
-    }
-
-    /// So many bytes of heads were copied or parsed.
-    #[inline]
-    fn count_work(&mut self, _bytes: usize) {
-        #[cfg(test)]
-        {
-            self.work_bytes += _bytes;
         }
     }
 
@@ -173,7 +165,10 @@ impl Reader {
             };
             at += head.len;
             if head.is_interim() {
-                self.count_work(head.len);
+                #[cfg(test)]
+                {
+                    self.work_bytes += head.len;
+                }
                 continue;
             }
             if let Framing::Length(length) = head.framing {
@@ -223,7 +218,10 @@ impl Reader {
             let before = self.head_bytes.len();
             let (taken, is_whole) = head::rest_of_first(&self.head_bytes, &run[*at..]);
             self.head_bytes.extend_from_slice(&run[*at..*at + taken]);
-            self.count_work(taken);
+            #[cfg(test)]
+            {
+                self.work_bytes += taken;
+            }
             *at += taken;
             let len = self.head_bytes.len();
             if !is_whole && before > 0 && len <= HEAD_BYTES_MAX {
@@ -234,7 +232,10 @@ impl Reader {
                 }
             }
             self.looked_bytes += len;
-            self.count_work(len);
+            #[cfg(test)]
+            {
+                self.work_bytes += len;
+            }
             if self.looked_bytes > LOOKS * HEAD_BYTES_MAX * 4 {
                 // Line ends without a head.
                 return Err(ErrorKind::HeaderLimit);
