@@ -3,7 +3,6 @@
 
 mod gate;
 mod hub;
-mod request;
 mod server;
 mod steer;
 
