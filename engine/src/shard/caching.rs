@@ -50,8 +50,8 @@ impl Caching {
     }
 
     /// The same without what was added to it, where that is kept.
-    pub(super) fn asked_plain(&self) -> Option<Ref<'_, [u8]>> {
-        let plain = Ref::map(self.asked.borrow(), |asked| asked.plain.as_slice());
+    pub(super) fn asked_plain(&self) -> Option<Ref<'_, Vec<u8>>> {
+        let plain = Ref::map(self.asked.borrow(), |asked| &asked.plain);
         (!plain.is_empty()).then_some(plain)
     }
 
@@ -92,7 +92,7 @@ impl Shard {
             let (_, body) = &mut *scratch;
             self.render_request(call, &mut asked.bytes, body)
                 .map_err(Broken::Unsent)?;
-            if call.is_kept() {
+            if call.is_kept(self) {
                 let Asked { bytes, plain, .. } = &mut *asked;
                 plain.extend_from_slice(bytes);
             }

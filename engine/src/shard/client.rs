@@ -167,7 +167,7 @@ impl Client {
                         .render_request(call, head, body)
                         .map_err(Broken::Unsent)?;
                 }
-                if call.is_kept() {
+                if call.is_kept(shard) {
                     self.sent.clear();
                     match call.own.caching.and_then(Caching::asked_plain) {
                         Some(plain) => self.sent.extend_from_slice(&plain),

@@ -39,10 +39,8 @@ pub(super) struct Call<'c> {
     /// Where a redirect sent it.
     pub(super) hop: Option<&'c Hop>,
     pub(super) origin: OriginId,
-    /// Whether rendering it again gives other bytes.
-    pub(super) varies: bool,
     /// What went out, without cookies, where that was kept.
-    pub(super) sent: Option<&'c [u8]>,
+    pub(super) sent: Option<&'c Vec<u8>>,
     pub(super) own: Own<'c>,
 }
 
@@ -54,10 +52,6 @@ impl<'c> Call<'c> {
             request,
             hop,
             origin: hop.map_or(request.origin, |hop| hop.origin),
-            varies: matches!(
-                shard.prepared[id.at()],
-                Prepared::Templated { varies: true }
-            ),
             sent: None,
             own,
         }
@@ -65,10 +59,16 @@ impl<'c> Call<'c> {
 
     /// Whether its bytes are kept until its response has come: a redirect may want the same content, and is of the same
     /// trace; what a response says is of the URL that was asked for. Rendering again need not give any of it.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(super) fn is_kept(&self, shard: &Shard) -> bool {
+        let varies = || {
+            matches!(
+                shard.prepared[self.id.at()],
+                Prepared::Templated { varies: true }
+            )
+        };
         let http = &self.request.http;
         http.redirects > 0 && self.request.body.is_some()
-            || self.varies && (http.redirects > 0 || http.keeps_cookies || http.caches)
+            || (http.redirects > 0 || http.keeps_cookies || http.caches) && varies()
     }
 
     pub(super) fn method(&self) -> &'c str {
@@ -230,7 +230,7 @@ impl Client {
                 let run_len = run.len();
                 let duration_ns = end_ns.saturating_sub(begun_ns);
                 let call = Call {
-                    sent: call.is_kept().then_some(self.sent.as_slice()),
+                    sent: call.is_kept(&shard).then_some(&self.sent),
                     ..*call
                 };
                 let judge = |response: &Response<'_>| {
@@ -330,7 +330,7 @@ impl Client {
         let duration_ns = sample.sending + sample.waiting + sample.receiving;
         if errno == 0 {
             let call = Call {
-                sent: call.is_kept().then_some(self.sent.as_slice()),
+                sent: call.is_kept(&shard).then_some(&self.sent),
                 ..call
             };
             let judge = |response: &Response<'_>| {

@@ -155,7 +155,7 @@ impl Client {
         let asked = call.own.caching.and_then(Caching::asked_plain);
         let sent = match (&asked, call.hop) {
             (Some(asked), None) => &**asked,
-            (None, None) if call.is_kept() => self.sent.as_slice(),
+            (None, None) if call.is_kept(&self.shard) => self.sent.as_slice(),
             _ => {
                 let rendered = self.shard.render_request(call, head, body);
                 rendered.map_err(Broken::Unsent)?;

@@ -183,7 +183,7 @@ impl Taken<'_> {
             tasks.set_deadline(self.own.task, front.deadline_ns);
         }
         // What it was rendered from has moved on.
-        let sent = (!front.bytes.is_empty()).then_some(front.bytes.as_slice());
+        let sent = (!front.bytes.is_empty()).then_some(&front.bytes);
         let call = Call { sent, ..call };
         let answer = self.shard.answer(call, response, heeded, duration_ns);
         (response.status, answer)
