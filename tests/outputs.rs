@@ -531,6 +531,16 @@ fn a_run_without_a_scraper_waits_for_none() {
     );
 }
 
+/// Does not outlive a test that fails.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_page_hears_of_the_end_at_once_and_ctrl_c_ends_the_wait_for_a_scrape_whatever_ended_the_run() {
     let free = || {
@@ -545,14 +555,14 @@ fn a_page_hears_of_the_end_at_once_and_ctrl_c_ends_the_wait_for_a_scrape_whateve
     // It is over for a reason of its own before anybody presses a key.
     let threshold = "thresholds: { http_req_failed: [ { threshold: 'rate<0.01', abort_on_fail: true, delay_abort_eval: 2s } ] }\n";
     fs::write(&path, format!("{plan}{threshold}")).unwrap();
-    let mut child = loadr()
+    let child = loadr()
         .args(["run", "--cores", "1", "--no-tui"])
         .arg(format!("--ui={page}"))
         .arg(&path)
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut child = Killed(child.unwrap());
     // What was scraped in the run is waited for at its end.
     wait_until(|| scrape(scraped).is_some());
     let mut reader = TcpStream::connect(page).unwrap();
@@ -560,11 +570,20 @@ fn a_page_hears_of_the_end_at_once_and_ctrl_c_ends_the_wait_for_a_scrape_whateve
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     write!(reader, "GET /events HTTP/1.1\r\nHost: {page}\r\n\r\n").unwrap();
-    let mut events = String::new();
+    let mut events = Vec::new();
+    let began = Instant::now();
     // The stream ends behind the end of the run.
-    reader.read_to_string(&mut events).unwrap();
+    let mut some = [0; 4096];
+    while let Ok(len) = reader.read(&mut some)
+        && len > 0
+        && began.elapsed() < Duration::from_secs(60)
+    {
+        events.extend_from_slice(&some[..len]);
+    }
+    let events = String::from_utf8(events).unwrap();
     assert!(events.contains("event: end"), "{events}");
     assert!(events.contains("\"exit_code\": 99"), "{events}");
+    let child = &mut child.0;
     assert!(
         child.try_wait().unwrap().is_none(),
         "nobody has scraped the end"
