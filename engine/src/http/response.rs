@@ -64,8 +64,22 @@ enum Stage {
 }
 
 /// A response being read. Kept by a virtual user from request to request for its memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reader {
+    /// Whether any byte has come.
+    started: bool,
+    /// Whether the response did not lie whole in the first run.
+    is_gathering: bool,
+    /// Made when it is first needed: most users never have a response in pieces.
+    gathering: Option<Box<Gathering>>,
+    /// So many bytes of interim heads were parsed where they lie.
+    #[cfg(test)]
+    work_bytes: usize,
+}
+
+/// A response in pieces.
+#[derive(Debug)]
+struct Gathering {
     stage: Stage,
     head: Head,
     /// The head while it is not whole, and after that if its fields will be read.
@@ -74,8 +88,6 @@ pub(crate) struct Reader {
     body_len: u64,
     /// How much was looked at for the head that is being gathered.
     looked_bytes: usize,
-    /// Whether any byte has come.
-    started: bool,
     /// So many bytes of heads were copied or parsed.
     #[cfg(test)]
     work_bytes: usize,
@@ -90,42 +102,30 @@ const LOOKED_FREE: usize = 16 * 1024;
 
 impl Reader {
     pub(crate) fn new() -> Self {
-        Self {
-            stage: Stage::Head,
-            head: Head {
-                len: 0,
-                status: 0,
-                framing: Framing::Length(0),
-                keep_alive: false,
-                notes: 0,
-            },
-            head_bytes: Vec::new(),
-            body_bytes: Vec::new(),
-            body_len: 0,
-            looked_bytes: 0,
-            started: false,
-            #[cfg(test)]
-            work_bytes: 0,
-        }
+        Self::default()
     }
 
     /// Forgets everything: a new response begins.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        self.stage = Stage::Head;
-        self.head_bytes.clear();
-        self.body_bytes.clear();
-        if self.body_bytes.capacity() > KEPT_BYTES_MAX {
-            self.body_bytes = Vec::new();
-        }
-        self.body_len = 0;
-        self.looked_bytes = 0;
         self.started = false;
+        if std::mem::take(&mut self.is_gathering)
+            && let Some(gathering) = &mut self.gathering
+        {
+            gathering.reset();
+        }
     }
 
     /// Whether any byte of the response has come.
     pub(crate) fn has_started(&self) -> bool {
         self.started
+    }
+
+    #[cold]
+    fn gather(&mut self) -> &mut Gathering {
+        self.is_gathering = true;
+        self.gathering
+            .get_or_insert_with(|| Box::new(Gathering::new()))
     }
 
     /// Takes the next run of bytes. When the response is whole `judge` is called with it, once.
@@ -141,23 +141,16 @@ impl Reader {
     ) -> Result<(Advance, Option<R>), ErrorKind> {
         self.started |= !run.is_empty();
         let mut at = 0;
-        if !self.head_bytes.is_empty()
-            && matches!(self.stage, Stage::Head)
-            && !self.gather_head(run, &mut at, wanted)?
-        {
+        if self.is_gathering && !self.gather_head(run, &mut at, wanted)? {
             return Ok((Advance::More, None));
         }
-        while matches!(self.stage, Stage::Head) {
+        while !self.is_gathering {
             // The head in one run, and mostly the body with it.
             let mut space = header_space();
             let parsed = head::parse(&run[at..], &mut space, wanted.expected);
-            if parsed.is_err() && head::is_folded(&run[at..]) {
-                if !self.gather_head(run, &mut at, wanted)? {
-                    return Ok((Advance::More, None));
-                }
-                continue;
-            }
-            let Some((head, headers)) = parsed? else {
+            let is_folded = parsed.is_err() && head::is_folded(&run[at..]);
+            let whole = if is_folded { None } else { parsed? };
+            let Some((head, headers)) = whole else {
                 if !self.gather_head(run, &mut at, wanted)? {
                     return Ok((Advance::More, None));
                 }
@@ -190,18 +183,18 @@ impl Reader {
                     return Ok((done, Some(judged)));
                 }
             }
+            let gathering = self.gather();
             if wanted.reads_headers(&head) {
-                self.head_bytes.extend_from_slice(&run[at - head.len..at]);
+                gathering
+                    .head_bytes
+                    .extend_from_slice(&run[at - head.len..at]);
             }
-            self.begin_body(head);
+            gathering.begin_body(head);
         }
-        self.advance_body(run, at, wanted, judge)
+        self.gather().advance_body(run, at, wanted, judge)
     }
 
-    /// Takes of the run what is of the head that is being gathered, and looks at the head when it may be whole; false when
-    /// that needs more than the run has. Of a whole one the body has begun, or, after an interim one, another head does.
-    ///
-    /// Every byte is looked at a bounded number of times, however the head is split.
+    /// [`Gathering::gather_head`]; behind an interim head nothing is gathered any more.
     #[cold]
     fn gather_head(
         &mut self,
@@ -209,6 +202,77 @@ impl Reader {
         at: &mut usize,
         wanted: &Wanted,
     ) -> Result<bool, ErrorKind> {
+        let gathering = self.gather();
+        let is_whole = gathering.gather_head(run, at, wanted)?;
+        self.is_gathering = !(is_whole && gathering.is_at_head());
+        Ok(is_whole)
+    }
+
+    /// The peer has closed the connection: the end of a response that goes until then, an error otherwise.
+    pub(crate) fn end<R>(
+        &mut self,
+        wanted: &Wanted,
+        judge: impl FnOnce(&Response<'_>) -> R,
+    ) -> Result<R, ErrorKind> {
+        match &self.gathering {
+            Some(gathering)
+                if self.is_gathering && matches!(gathering.stage, Stage::UntilClose) =>
+            {
+                gathering.judge(wanted, judge)
+            }
+            _ => Err(ErrorKind::Closed),
+        }
+    }
+}
+
+impl Gathering {
+    fn new() -> Self {
+        Self {
+            stage: Stage::Head,
+            head: Head {
+                len: 0,
+                status: 0,
+                framing: Framing::Length(0),
+                keep_alive: false,
+                notes: 0,
+            },
+            head_bytes: Vec::new(),
+            body_bytes: Vec::new(),
+            body_len: 0,
+            looked_bytes: 0,
+            #[cfg(test)]
+            work_bytes: 0,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.stage = Stage::Head;
+        self.head_bytes.clear();
+        self.body_bytes.clear();
+        if self.body_bytes.capacity() > KEPT_BYTES_MAX {
+            self.body_bytes = Vec::new();
+        }
+        self.body_len = 0;
+        self.looked_bytes = 0;
+    }
+
+    fn is_at_head(&self) -> bool {
+        matches!(self.stage, Stage::Head)
+    }
+
+    /// Takes of the run what is of the head that is being gathered, and looks at the head when it may be whole; false when
+    /// that needs more than the run has. Of a whole one the body has begun, or, after an interim one, another head does.
+    ///
+    /// Every byte is looked at a bounded number of times, however the head is split.
+    fn gather_head(
+        &mut self,
+        run: &[u8],
+        at: &mut usize,
+        wanted: &Wanted,
+    ) -> Result<bool, ErrorKind> {
+        if !self.is_at_head() {
+            return Ok(true);
+        }
         while *at < run.len() {
             if self.head_bytes.is_empty() {
                 let skipped = head::empty_lines(&run[*at..]);
@@ -269,7 +333,7 @@ impl Reader {
         Ok(false)
     }
 
-    /// The rest: what did not lie whole in the first run.
+    /// What did not lie whole in the first run.
     #[cold]
     fn advance_body<R>(
         &mut self,
@@ -316,18 +380,6 @@ impl Reader {
             keep_alive: self.head.keep_alive,
         };
         Ok((done, Some(judged)))
-    }
-
-    /// The peer has closed the connection: the end of a response that goes until then, an error otherwise.
-    pub(crate) fn end<R>(
-        &mut self,
-        wanted: &Wanted,
-        judge: impl FnOnce(&Response<'_>) -> R,
-    ) -> Result<R, ErrorKind> {
-        match self.stage {
-            Stage::UntilClose => self.judge(wanted, judge),
-            _ => Err(ErrorKind::Closed),
-        }
     }
 
     fn begin_body(&mut self, head: Head) {
@@ -496,7 +548,7 @@ mod tests {
                 judged = reader.advance(run, &WANTED, seen).unwrap().1;
             }
             assert!(judged.is_some());
-            assert!(reader.work_bytes < 12 * head.len(), "{}", reader.work_bytes);
+            assert!(work(&reader) < 12 * head.len(), "{}", work(&reader));
         }
         let endless = [
             b"HTTP/1.1 200 OK\r\nX: ".as_slice(),
@@ -522,6 +574,11 @@ mod tests {
         assert_is_linear((folds + "Content-Length: 2\r\n\r\nhi").as_bytes());
     }
 
+    fn work(reader: &Reader) -> usize {
+        let gathering = reader.gathering.as_ref();
+        reader.work_bytes + gathering.map_or(0, |gathering| gathering.work_bytes)
+    }
+
     /// In runs of any length.
     fn assert_is_linear(whole: &[u8]) {
         for run in [1, 5, 100, 4096, whole.len()] {
@@ -531,7 +588,7 @@ mod tests {
                 judged = reader.advance(run, &WANTED, seen).unwrap().1;
             }
             assert_eq!(judged.unwrap().2, b"hi", "{run}");
-            let work = reader.work_bytes;
+            let work = work(&reader);
             assert!(work < 14 * whole.len(), "{run}: {work} of {}", whole.len());
         }
     }
@@ -554,7 +611,7 @@ mod tests {
                 runs += 1;
             }
             assert!(given <= 4 * LOOKS * HEAD_BYTES_MAX, "{given}");
-            assert!(reader.head_bytes.len() <= 2);
+            assert!(reader.gather().head_bytes.len() <= 2);
         }
     }
 
@@ -631,8 +688,8 @@ mod tests {
             let (mut moved, mut capacity) = (0, 0);
             for i in 1..=pieces {
                 let judged = reader.advance(&piece, &wanted, |r| r.body.len()).unwrap().1;
-                if reader.body_bytes.capacity() != capacity {
-                    capacity = reader.body_bytes.capacity();
+                if reader.gather().body_bytes.capacity() != capacity {
+                    capacity = reader.gather().body_bytes.capacity();
                     moved += i * piece.len();
                 }
                 let whole = i == pieces && framing.starts_with("Content-Length");

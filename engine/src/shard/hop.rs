@@ -152,7 +152,7 @@ impl Client {
         let mut bytes = Vec::new();
         let mut scratch = self.shard.scratch.borrow_mut();
         let (head, body) = &mut *scratch;
-        let asked = call.own.caching.and_then(Caching::asked_plain);
+        let asked = call.caching.and_then(Caching::asked_plain);
         let sent = match (&asked, call.hop) {
             (Some(asked), None) => &**asked,
             (None, None) if call.is_kept(&self.shard) => self.sent.as_slice(),

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::super::exchange::{Broken, Call, Own};
+use super::super::exchange::{Broken, Call};
 use super::super::hop::{Hop, Moved};
 use super::super::request::{Resumed, is_idempotent};
 use super::super::state::{Prepared, Shard};
@@ -108,11 +108,11 @@ impl Vu {
                     let hop = shard.hop_of(&request);
                     let start_ns = now_ns();
                     shard.record.borrow_mut().scenarios[self.scenario.at()].stale_retries += 1;
-                    let resumed = Resumed {
+                    let resumed = Box::new(Resumed {
                         hop,
                         blocked_ns: start_ns.saturating_sub(request.begun_ns),
                         sent_bytes: request.sent_bytes,
-                    };
+                    });
                     let next = self.request(request.id, start_ns, Some(resumed)).await;
                     line.keep(request.bytes);
                     next
@@ -141,18 +141,17 @@ impl Vu {
         let shard = Rc::clone(&self.shard);
         let hop = shard.hop_of(request);
         let followed = {
-            let own = own!(self);
-            let call = Call::new(&shard, request.id, Some(&hop), own);
+            let call = Call::new(&shard, request.id, Some(&hop), &self.own, self.client.task);
             self.client.follow(call, moved).await
         };
         let why = match followed {
             Ok(hop) => {
                 shard.record.borrow_mut().request(request.id, &sample);
-                let resumed = Resumed {
+                let resumed = Box::new(Resumed {
                     hop,
                     blocked_ns: 0,
                     sent_bytes: 0,
-                };
+                });
                 return self.request(request.id, now_ns(), Some(resumed)).await;
             }
             Err(Broken::Cancelled) => return Next::Leave,

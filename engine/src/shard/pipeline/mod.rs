@@ -22,20 +22,6 @@ use crate::clock::now_ns;
 /// copy of its own.
 const BATCH_BYTES_ENOUGH: usize = 32 * 1024;
 
-/// What a request may use of its user. A macro, because what else of the user is borrowed meanwhile differs.
-macro_rules! own {
-    ($user:ident) => {
-        Own {
-            vars: &$user.vars,
-            instances: &$user.instances,
-            jar: &$user.jar,
-            // A flow whose requests may be answered by kept responses is not pipelined.
-            caching: None,
-            task: $user.client.task,
-        }
-    };
-}
-
 mod aside;
 mod line;
 mod send;
@@ -217,8 +203,8 @@ impl Vu {
                 frames.clear();
                 frames.push(Frame::of(flow));
             }
-            let next = self.next_request(frames).await;
-            if self.vars.borrow().has_ended() {
+            let next = self.next_request(frames);
+            if self.own.vars.borrow().has_ended() {
                 line.ahead = Ahead::Over;
                 return Next::Step;
             }
@@ -233,7 +219,7 @@ impl Vu {
     /// The iteration sends nothing more; it is over with its last request.
     fn end_iteration(&mut self, line: &mut Line) {
         line.is_within = false;
-        self.vars.borrow_mut().iteration += 1;
+        self.own.vars.borrow_mut().iteration += 1;
         match line.in_flight.back_mut() {
             Some(last) if line.is_last_its => last.ends = Some(line.began_ns),
             _ => self.ended(line, line.began_ns),

@@ -3,7 +3,7 @@
 use loadr_config::{OriginId, RequestId};
 
 use super::super::client::Client;
-use super::super::exchange::{Broken, Call, Own};
+use super::super::exchange::{Broken, Call};
 use super::super::state::Prepared;
 use super::super::tls;
 use super::super::vu::{Next, Vu};
@@ -16,7 +16,7 @@ impl Vu {
     pub(super) fn put(&mut self, line: &mut Line, id: RequestId, begun_ns: u64) -> Next {
         let shard = &self.shard;
         let request = &shard.program.requests[id.at()];
-        let sends_cookies = request.http.sends_cookies && !self.jar.borrow().is_empty();
+        let sends_cookies = request.http.sends_cookies && !self.own.jar.borrow().is_empty();
         if line.in_flight.is_empty() {
             // What went alone has left its response there.
             self.client.reader.reset();
@@ -26,7 +26,7 @@ impl Vu {
         match &shard.prepared[id.at()] {
             Prepared::Static(always) if !sends_cookies => line.batch.extend_from_slice(always),
             prepared => {
-                let call = Call::new(shard, id, None, own!(self));
+                let call = Call::new(shard, id, None, &self.own, self.client.task);
                 let mut scratch = shard.scratch.borrow_mut();
                 let (head, body) = &mut *scratch;
                 match shard.render_request(call, head, body) {

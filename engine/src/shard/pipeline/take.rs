@@ -8,6 +8,7 @@ use loadr_ring::{Ring, Slot};
 use super::super::client::Client;
 use super::super::exchange::{Answer, Broken, Call, Own};
 use super::super::state::Shard;
+use super::super::tasks::TaskId;
 use super::super::tls;
 use super::super::vu::{BACKOFF_NS_FIRST, Vu};
 use super::line::{Aside, End, InFlight, Line};
@@ -20,7 +21,8 @@ impl Vu {
     /// Takes all responses that have come; what keeps the connection from carrying another one.
     pub(super) fn take(&mut self, line: &mut Line, now: u64) -> Option<End> {
         let shard = Rc::clone(&self.shard);
-        let own = own!(self);
+        let own = &*self.own;
+        let task = self.client.task;
         let Client {
             connections,
             reader,
@@ -38,6 +40,7 @@ impl Vu {
         let mut taken = Taken {
             shard: &shard,
             own,
+            task,
             scenario: self.scenario,
             failed: 0,
             is_tls,
@@ -72,7 +75,7 @@ impl Vu {
                     line.first_ns = end_ns;
                 }
                 let duration_ns = end_ns.saturating_sub(front.begun_ns);
-                let call = Call::new(&shard, front.id, None, taken.own);
+                let call = Call::new(&shard, front.id, None, taken.own, taken.task);
                 let wanted = call.wanted(&shard.program.limits);
                 if let Some(shown) = shown {
                     shown.received(&run[at..]);
@@ -93,7 +96,7 @@ impl Vu {
                             line.received_bytes += consumed as u64;
                         }
                         reader.reset();
-                        connection.used += 1;
+                        connection.used = connection.used.saturating_add(1);
                         if let Some(shown) = shown {
                             shown.answered(&shard, run_len - at, duration_ns);
                         }
@@ -127,7 +130,7 @@ impl Vu {
                 // As without pipelining: that was its last byte is known only now.
                 let end_ns = ring.reaped_ns();
                 let duration_ns = end_ns.saturating_sub(front.begun_ns);
-                let call = Call::new(&shard, front.id, None, taken.own);
+                let call = Call::new(&shard, front.id, None, taken.own, taken.task);
                 let wanted = call.wanted(&shard.program.limits);
                 let judge = |response: &Response<'_>| {
                     taken.judge(front, call, wanted.notes, response, duration_ns)
@@ -160,7 +163,9 @@ fn consume(ring: &mut Ring, slot: Slot, tls: &mut Option<Box<Session>>, len: usi
 /// What counting a response needs.
 struct Taken<'t> {
     shard: &'t Shard,
-    own: Own<'t>,
+    own: &'t Own,
+    /// Which of the shard's tasks the user is.
+    pub(super) task: TaskId,
     scenario: ScenarioId,
     failed: u64,
     is_tls: bool,
@@ -180,7 +185,7 @@ impl Taken<'_> {
         if response.notes & heeded & note::CODED != 0 {
             // Decoding looks at the deadline, and that of another one may be the first.
             let mut tasks = self.shard.tasks.borrow_mut();
-            tasks.set_deadline(self.own.task, front.deadline_ns);
+            tasks.set_deadline(self.task, front.deadline_ns);
         }
         // What it was rendered from has moved on.
         let sent = (!front.bytes.is_empty()).then_some(&front.bytes);
