@@ -1,16 +1,17 @@
 //! `loadr-fast ctl`, and where `run` listens for it.
 
 use std::fmt::Write as _;
-use std::io::{Write, stderr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use loadr_config::{Executor, Program};
 use loadr_control::{Asked, Server, ask, find_socket, own_socket};
 use loadr_engine::Control;
+use loadr_engine::figures::inert;
 use serde_json::Value;
 
 use crate::cli::{self, RunArgs};
+use crate::voice::NOTES;
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -106,9 +107,7 @@ pub(crate) fn run(args: &CtlArgs) -> Result<u8, String> {
 /// A status for people.
 fn text(status: &Value) -> String {
     // What comes from a plan moves no cursor.
-    let inert = |c: char| if c.is_control() { '?' } else { c };
-    let word =
-        |value: &Value| -> String { value.as_str().unwrap_or("?").chars().map(inert).collect() };
+    let word = |value: &Value| inert(value.as_str().unwrap_or("?"));
     let number = |value: &Value| value.as_f64().unwrap_or(0.0);
     let mut out = format!(
         "{} · {} · {:.1} s",
@@ -176,7 +175,7 @@ pub(crate) fn listen(
     let mut servers = Vec::new();
     let say = |line: String| {
         if !args.quiet {
-            let _ = writeln!(stderr(), "{line}");
+            NOTES.line(&line);
         }
     };
     if let Some(path) = path {
@@ -194,4 +193,22 @@ pub(crate) fn listen(
         servers.push(server);
     }
     Ok(servers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_moves_no_cursor() {
+        let hostile = "a\u{1b}[2J\u{9b}m\n\u{202e}b";
+        let said = text(&serde_json::json!({
+            "name": hostile, "state": hostile, "elapsed_secs": 1.0,
+            "scenarios": [ { "name": hostile, "executor": hostile, "phase": hostile, "aim": {} } ],
+        }));
+        assert_eq!(said.lines().count(), 2, "{said:?}");
+        let is_inert = |line: &str| !line.chars().any(loadr_engine::figures::is_hidden);
+        assert!(said.lines().all(is_inert), "{said:?}");
+        assert!(said.contains("a\\u{1b}[2J\\u{9b}m\\n\\u{202e}b"), "{said}");
+    }
 }

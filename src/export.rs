@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use loadr_engine::{Outcome, Summary};
@@ -24,17 +25,8 @@ impl Exports {
             ("--histograms", &args.histograms),
             ("--junit", &args.junit),
         ];
-        for (i, (flag, path)) in named.iter().enumerate() {
-            let same = named[..i]
-                .iter()
-                .find(|(_, other)| path.is_some() && other == path);
-            if let (Some((other, _)), Some(path)) = (same, path) {
-                return Err(format!(
-                    "{other} and {flag} would both write {}: give each a file",
-                    path.display()
-                ));
-            }
-        }
+        let written = named.map(|(flag, path)| (flag, path.as_deref()));
+        check_places(&written, &[("the plan", &args.plan)])?;
         let open = |path: &Option<PathBuf>| path.as_deref().map(Export::open).transpose();
         Ok(Self {
             summary: open(&args.summary_export)?,
@@ -45,26 +37,89 @@ impl Exports {
 
     /// Writes each, also when another cannot be.
     pub(crate) fn write(self, outcome: &Outcome, summary: &Summary) -> Result<(), String> {
-        let write = |export: Option<Export>, text: &dyn Fn() -> String| match export {
-            Some(export) => export.write(text().as_bytes()).err(),
-            None => None,
+        let write = |export: Option<Export>, text: &dyn Fn() -> String| {
+            export.map(|export| export.write(text().as_bytes()))
         };
-        let failed: Vec<String> = [
+        all_written([
             write(self.summary, &|| summary.to_json()),
             write(self.histograms, &|| {
                 loadr_engine::histogram_log(outcome, summary)
             }),
             write(self.junit, &|| loadr_report::junit(summary)),
-        ]
+        ])
+    }
+}
+
+/// What came of several files, each of which was tried.
+pub(crate) fn all_written(
+    files: impl IntoIterator<Item = Option<Result<(), String>>>,
+) -> Result<(), String> {
+    let failed: Vec<String> = files
         .into_iter()
         .flatten()
+        .filter_map(Result::err)
         .collect();
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            Err(failed.join("\n"))
-        }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(failed.join("\n"))
     }
+}
+
+/// Where a path leads to, however it is written.
+#[derive(PartialEq, Eq)]
+enum Leads {
+    /// A file that is there: its device and number.
+    To(u64, u64),
+    /// To where there is nothing yet.
+    Nowhere(PathBuf),
+}
+
+impl Leads {
+    fn of(path: &Path) -> Self {
+        if let Ok(file) = fs::metadata(path) {
+            return Self::To(file.dev(), file.ino());
+        }
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).unwrap_or_default();
+        Self::Nowhere(folder.join(path.file_name().unwrap_or_default()))
+    }
+}
+
+/// Makes sure that no two of the files that a command writes are one file, and that none is one that it reads. Each comes with
+/// what names it: a flag, or what it is.
+pub(crate) fn check_places(
+    written: &[(&str, Option<&Path>)],
+    read: &[(&str, &Path)],
+) -> Result<(), String> {
+    let written = written
+        .iter()
+        .filter_map(|(name, path)| path.map(|path| (*name, path, Leads::of(path))));
+    let read: Vec<(&str, Leads)> = read
+        .iter()
+        .map(|(name, path)| (*name, Leads::of(path)))
+        .collect();
+    let mut before: Vec<(&str, Leads)> = Vec::new();
+    for (name, path, leads) in written {
+        // What is written there is lost in any case.
+        if path == Path::new("/dev/null") {
+            continue;
+        }
+        if let Some((other, _)) = before.iter().find(|(_, other)| *other == leads) {
+            return Err(format!(
+                "{other} and {name} would both write {}: give each a file",
+                path.display()
+            ));
+        }
+        if let Some((input, _)) = read.iter().find(|(_, input)| *input == leads) {
+            return Err(format!(
+                "{name} would overwrite {}, which is {input}: name another file",
+                path.display()
+            ));
+        }
+        before.push((name, leads));
+    }
+    Ok(())
 }
 
 /// A file to be written at the end of the run, made sure of at its start.

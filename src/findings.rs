@@ -1,5 +1,6 @@
 //! Errors and warnings of a plan, for people: where, what, the line in question with a caret, and what to do.
 
+use loadr_engine::figures::is_hidden;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -52,7 +53,7 @@ fn source_line(out: &mut String, source: &str, diagnostic: &Diagnostic) -> std::
     let column = usize::try_from(diagnostic.column).unwrap_or(1).max(1) - 1;
     let from = column.saturating_sub(WIDTH * 3 / 4);
     // A tab or a control character is as wide as a space here, so that the caret stands right.
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let plain = |c: char| if is_hidden(c) { ' ' } else { c };
     let shown: String = source.chars().skip(from).take(WIDTH).map(plain).collect();
     let number = diagnostic.line.to_string();
     writeln!(out, "  {number} | {shown}")?;

@@ -15,9 +15,10 @@ mod run;
 mod signals;
 mod source;
 mod validate;
+mod voice;
 mod watch;
 
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -51,14 +52,16 @@ fn main() -> ExitCode {
         cli::Command::Ctl(args) => ctl::run(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };
-    match result {
+    let code = match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             // Who reads it may be gone; the exit code still tells.
-            let _ = writeln!(stderr(), "error: {error}");
+            voice::NOTES.line(&format!("error: {error}"));
             ExitCode::from(1)
         }
-    }
+    };
+    voice::NOTES.finish(voice::NOTE_PATIENCE);
+    code
 }
 
 /// Writes a manual page for each command.

@@ -8,7 +8,8 @@ use clap::Args;
 use loadr_engine::{TextStyle, figures};
 
 use crate::color::When;
-use crate::export::Export;
+use crate::export::{Export, all_written, check_places};
+use crate::voice::NOTES;
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -54,6 +55,17 @@ pub(crate) fn merge(args: &MergeArgs, color: When) -> Result<u8, String> {
             files.push(input.clone());
         }
     }
+    let inputs: Vec<(&str, &Path)> = files
+        .iter()
+        .map(|file| ("merged", file.as_path()))
+        .collect();
+    check_places(
+        &[
+            ("--output", args.output.as_deref()),
+            ("--histograms", args.histograms.as_deref()),
+        ],
+        &inputs,
+    )?;
     let output = args.output.as_deref().map(Export::open).transpose()?;
     let histograms = args.histograms.as_deref().map(Export::open).transpose()?;
     let merged = loadr_engine::merge(&files, args.allow_missing).map_err(|error| {
@@ -63,8 +75,16 @@ pub(crate) fn merge(args: &MergeArgs, color: When) -> Result<u8, String> {
     })?;
     let missing = merged.summary.merged.iter().flat_map(|from| &from.missing);
     for missing in missing {
-        eprintln!("warning: not in the summary: {}", figures::inert(missing));
+        NOTES.line(&format!(
+            "warning: not in the summary: {}",
+            figures::inert(missing)
+        ));
     }
+    // Files first: who does not read what is printed costs no file, and one that cannot be written not the other.
+    let written = [
+        output.map(|output| output.write(merged.summary.to_json().as_bytes())),
+        histograms.map(|histograms| histograms.write(merged.histograms.as_bytes())),
+    ];
     if !args.quiet {
         let style = TextStyle {
             is_colored: color.is_on(stdout().is_terminal()),
@@ -74,12 +94,7 @@ pub(crate) fn merge(args: &MergeArgs, color: When) -> Result<u8, String> {
         // A reader that has gone away (`| head`) is no error of the runs.
         let _ = stdout().write_all(text.as_bytes());
     }
-    if let Some(output) = output {
-        output.write(merged.summary.to_json().as_bytes())?;
-    }
-    if let Some(histograms) = histograms {
-        histograms.write(merged.histograms.as_bytes())?;
-    }
+    all_written(written)?;
     Ok(merged.summary.exit_code)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use loadr_engine::Summary;
 
-use crate::export::Export;
+use crate::export::{Export, check_places};
 
 pub(crate) const HELP: &str = "\
 Examples:
@@ -50,6 +50,13 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8, String> {
     let format = args
         .format
         .unwrap_or_else(|| by_extension(args.output.as_deref()));
+    let inputs = [Some(&args.summary), args.other.as_ref()];
+    let inputs: Vec<(&str, &Path)> = inputs
+        .into_iter()
+        .flatten()
+        .map(|path| ("what is reported on", path.as_path()))
+        .collect();
+    check_places(&[("--output", args.output.as_deref())], &inputs)?;
     let read =
         |path: &Path| Summary::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let summary = read(&args.summary)?;

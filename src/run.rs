@@ -8,8 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
 use loadr_engine::{
-    Control, LoadedPlugins, Outcome, RunError, RunSpec, StopReason, Summary, TextStyle, cores,
-    doctor,
+    Control, LoadedPlugins, Outcome, RunError, RunSpec, Summary, TextStyle, cores, doctor,
 };
 use loadr_outputs::Outputs;
 use loadr_target::{Settings, Target};
@@ -20,6 +19,7 @@ use crate::ctl;
 use crate::export::Exports;
 use crate::signals::Signals;
 use crate::source::Source;
+use crate::voice::{NOTE_PATIENCE, NOTES, RESULTS, SUMMARY_PATIENCE};
 use crate::watch::Watch;
 
 /// Runs the plan; the exit code, or what to tell a person.
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));
-        let _ = writeln!(stderr(), "warning: {warning}");
+        NOTES.line(&format!("warning: {warning}"));
     }
     if args.print_plan {
         // A reader that has gone away is no error of the plan.
@@ -60,13 +60,13 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     let sources = args.plugins.sources();
     let plugins = Arc::new(LoadedPlugins::load(&program, &sources).map_err(located)?);
     for warning in plugins.warnings() {
-        eprintln!("warning: {warning}");
+        NOTES.line(&format!("warning: {warning}"));
     }
     let exports = Exports::open(args)?;
 
     if !args.quiet {
         for warning in doctor::warnings(&cores) {
-            let _ = writeln!(stderr(), "warning: {warning}");
+            NOTES.line(&format!("warning: {warning}"));
         }
     }
     let control = Control::new(program.scenarios.len());
@@ -90,11 +90,12 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
     for warning in outputs.warnings() {
         let warning = source.located("warning", std::slice::from_ref(warning));
-        let _ = writeln!(stderr(), "warning: {warning}");
+        NOTES.line(&format!("warning: {warning}"));
     }
     for note in outputs.notes().iter().filter(|_| !args.quiet) {
-        let _ = writeln!(stderr(), "{note}");
+        NOTES.line(note);
     }
+    NOTES.keep_off(&spec.cores);
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
         watch.see(moment);
         outputs.show(moment);
@@ -108,41 +109,45 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     })?;
     let mut summary = Summary::new(&outcome);
     summary.outputs = fed;
+    // Files first: no reader of what is printed holds them up. One that cannot be written costs neither the others who wait
+    // for the end nor their figures.
+    let written = exports.write(&outcome, &summary);
+    watch.tell_page(&summary);
     if outputs.has_folded() {
-        let _ = writeln!(
-            stderr(),
-            "warning: there were too many series for outputs to tell apart: some are in `name=other`"
+        NOTES.line(
+            "warning: there were too many series for outputs to tell apart: some are in `name=other`",
         );
     }
     if args.quiet {
         for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
-            let _ = writeln!(
-                stderr(),
+            NOTES.line(&format!(
                 "threshold failed: {}: {}",
-                threshold.metric,
-                threshold.expression
-            );
+                threshold.metric, threshold.expression
+            ));
         }
+        NOTES.finish(NOTE_PATIENCE);
     } else {
-        // A reader that has gone away (`| head`) is no error of the run.
         let style = TextStyle {
             is_colored: color.is_on(stdout().is_terminal()),
             is_verbose: args.verbose,
         };
         let text = loadr_engine::summary_text(&summary, style);
-        let _ = stdout().write_all(text.as_bytes());
+        // So that they stand in order where both go to one place.
+        NOTES.finish(NOTE_PATIENCE);
+        RESULTS.write(text.into_bytes());
+        RESULTS.finish(SUMMARY_PATIENCE);
     }
-    // A file that cannot be written costs neither the others who wait for the end nor their figures.
-    let written = exports.write(&outcome, &summary);
+    let wait = signals.wait();
     outputs.linger(
         |note| {
             if !args.quiet {
-                let _ = writeln!(stderr(), "{note}");
+                NOTES.line(note);
             }
         },
-        || control.reason() == Some(StopReason::Interrupted),
+        || wait.is_over(),
     );
-    watch.end_page(&summary, &signals);
+    drop(wait);
+    watch.end_page(&signals);
     written?;
     Ok(summary.exit_code)
 }

@@ -3,15 +3,19 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use loadr_engine::{Control, StopReason};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;
 
+use crate::voice::NOTES;
 use crate::watch::terminal;
 
 /// What a shell expects of an interrupted program.
 const INTERRUPTED: i32 = 130;
+/// What was said before a second Ctrl-C is waited for no longer.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// The watch for SIGINT and SIGTERM; it goes on until the process ends.
 pub(crate) struct Signals(Arc<Shared>);
@@ -55,6 +59,7 @@ impl Signals {
                     }
                     if state.is_asked {
                         terminal::restore();
+                        NOTES.finish_within(LAST_WORDS);
                         std::process::exit(INTERRUPTED);
                     }
                     state.is_asked = true;
@@ -69,15 +74,43 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The run is over: waits for a signal, which ends nothing else.
-    pub(crate) fn wait(&self) {
+    /// The run is over, and something is waited for: from now on a signal ends the wait and nothing else.
+    pub(crate) fn wait(&self) -> Wait<'_> {
         let mut state = self.0.state();
         state.is_waiting = true;
-        let _state = self
+        state.has_come = false;
+        Wait(&self.0)
+    }
+
+    /// Waits for a signal, which ends nothing else.
+    pub(crate) fn wait_for_one(&self) {
+        let wait = self.wait();
+        let state = wait.0.state();
+        let _state = wait
             .0
             .changed
             .wait_while(state, |state| !state.has_come)
             .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// See [`Signals::wait`].
+pub(crate) struct Wait<'s>(&'s Shared);
+
+impl Wait<'_> {
+    /// Whether a signal has come, in it or already in the run.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.0.state();
+        state.has_come || state.is_asked
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_waiting = false;
+        // The next one is the second.
+        state.is_asked |= state.has_come;
     }
 }
 
@@ -96,6 +129,7 @@ impl Interrupt {
                 for _ in incoming.forever() {
                     let mut state = shared.state();
                     if state.0 {
+                        NOTES.finish_within(LAST_WORDS);
                         std::process::exit(INTERRUPTED);
                     }
                     state.0 = true;

@@ -430,3 +430,105 @@ fn the_example_plan_is_driven_by_its_own_block_with_its_flow_and_plugins() {
     let slos = result["settings"]["slos"].as_array().unwrap();
     assert_eq!(slos.len(), 2);
 }
+
+/// A short search of a plan with outputs and thresholds.
+fn short(folder: &Path, address: std::net::SocketAddr) -> Command {
+    let plan = folder.join("plan.yaml");
+    let text = format!(
+        "scenarios:\n  s: {{ executor: constant-vus, vus: 1, duration: 1s, flow: [ {{ request: {{ url: 'http://{address}/' }} }} ] }}\n\
+         thresholds: {{ http_reqs: [ 'count>0' ] }}\noutputs:\n  - {{ type: csv, path: out.csv }}\n"
+    );
+    fs::write(plan, text).unwrap();
+    let mut command = loadr();
+    command.current_dir(folder).args([
+        "capacity",
+        "plan.yaml",
+        "--slo",
+        "p(99)<5s",
+        "--cores",
+        "1",
+        "--step-duration",
+        "1s",
+        "--confirm",
+        "1s",
+        "--min-rate",
+        "20",
+        "--max-rate",
+        "30",
+    ]);
+    command
+}
+
+#[test]
+fn a_search_takes_no_file_for_two_things_and_keeps_the_state_of_the_one_before() {
+    let target = target();
+    let folder = tempfile::tempdir().unwrap();
+    let said = |command: &mut Command| {
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    for (flags, why) in [
+        (
+            &["--json", "x", "--report", "./x"][..],
+            "--json and --report would both write",
+        ),
+        (&["--json", "plan.yaml"], "--json would overwrite"),
+        (
+            &["--report", "plan.capacity-state.json"],
+            "would both write",
+        ),
+    ] {
+        let (code, text) = said(short(folder.path(), target.address()).args(flags));
+        assert_eq!(code, Some(1));
+        assert!(text.contains(why), "{text}");
+    }
+    let state = folder.path().join("plan.capacity-state.json");
+    fs::write(&state, "what a search has left").unwrap();
+    let (code, text) = said(&mut short(folder.path(), target.address()));
+    assert_eq!(code, Some(92), "{text}");
+    let old = fs::read_to_string(folder.path().join("plan.capacity-state.json.old")).unwrap();
+    assert_eq!(old, "what a search has left");
+    assert!(fs::read_to_string(&state).unwrap().contains("probes"));
+    assert!(
+        text.contains("--resume plan.capacity-state.json.old"),
+        "{text}"
+    );
+    // What of the plan is not done is said.
+    let text: Vec<&str> = text.split_whitespace().collect();
+    let text = text.join(" ");
+    for what in [
+        "the plan's `outputs` were left out",
+        "the plan's `thresholds` were left out",
+    ] {
+        assert!(text.contains(what), "{text}");
+    }
+    assert!(!folder.path().join("out.csv").exists());
+}
+
+#[test]
+fn what_a_search_found_is_told_when_its_state_cannot_be_kept() {
+    let target = target();
+    let folder = tempfile::tempdir().unwrap();
+    let states = folder.path().join("states");
+    fs::create_dir(&states).unwrap();
+    let mut child = short(folder.path(), target.address())
+        .args(["--json", "states/r.json", "--report", "page.html"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once it has kept the first probe there is no place to keep another.
+    wait_until(|| states.join("r.json.state").exists());
+    fs::rename(&states, folder.path().join("gone")).unwrap();
+    assert!(child.try_wait().unwrap().is_none(), "still searching");
+    let output = child.wait_with_output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stdout.contains("PROBES"), "{stdout}");
+    assert!(stderr.contains("could not be gone on from"), "{stderr}");
+    assert!(folder.path().join("page.html").exists());
+}

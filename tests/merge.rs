@@ -501,3 +501,50 @@ fn a_directory_is_merged_by_its_files_names() {
     let (both, _) = merged(&[dir], &runs.path("dir.json"));
     assert_eq!(both["merged"]["runs"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn a_merge_overwrites_none_of_what_it_reads_and_writes_no_file_twice() {
+    let runs = runs();
+    let (a, b) = (runs.path("a.hlog"), runs.path("b.hlog"));
+    let before = runs.log("a.hlog");
+    let linked = runs.path("link-to-a");
+    std::os::unix::fs::symlink(&a, &linked).unwrap();
+    let roundabout = format!("{}/../{}/a.hlog", runs.folder.path().display(), {
+        runs.folder.path().file_name().unwrap().to_str().unwrap()
+    });
+    for (flag, place) in [("-o", &a), ("--histograms", &linked), ("-o", &roundabout)] {
+        let (code, _, stderr) = output(&["merge", "-q", flag, place, &a, &b]);
+        assert_eq!(code, 1);
+        assert!(stderr.contains("would overwrite"), "{stderr}");
+        assert_eq!(runs.log("a.hlog"), before);
+    }
+    let (x, y) = (runs.path("x.json"), runs.path("./x.json"));
+    let (code, _, stderr) = output(&["merge", "-q", "-o", &x, "--histograms", &y, &a, &b]);
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains("--output and --histograms would both write"),
+        "{stderr}"
+    );
+    assert!(!PathBuf::from(&x).exists());
+    fs::remove_file(&linked).unwrap();
+}
+
+#[test]
+fn a_merge_writes_its_files_also_when_one_of_them_or_its_reader_fails() {
+    let runs = runs();
+    let histograms = runs.path("written.hlog.txt");
+    // A full device takes nothing; and nobody reads standard output.
+    let mut child = loadr()
+        .args(["merge", "-o", "/dev/full", "--histograms", &histograms])
+        .args([runs.path("a.hlog"), runs.path("b.hlog")])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(stderr.contains("cannot write /dev/full"), "{stderr}");
+    assert!(fs::read_to_string(&histograms).unwrap().contains("HISTFAA"));
+}

@@ -5,14 +5,14 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Run, plan, run_plan, target};
+use common::{Run, interrupt, loadr, plan, run_plan, target, wait_until};
 use serde_json::Value;
 
 /// A plan with hostile names that runs for about `secs` and makes some errors.
@@ -529,6 +529,83 @@ fn a_run_without_a_scraper_waits_for_none() {
         run.stderr
             .contains(&format!("metrics are at http://{port}/metrics"))
     );
+}
+
+/// Does not outlive a test that fails.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_page_hears_of_the_end_at_once_and_ctrl_c_ends_the_wait_for_a_scrape_whatever_ended_the_run() {
+    let free = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let (scraped, page) = (free(), free());
+    let list = format!("  - {{ type: prometheus, listen: '{scraped}', linger: 10m }}");
+    let (_target, plan) = hostile_plan("10m", &list);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.yaml");
+    // It is over for a reason of its own before anybody presses a key.
+    let threshold = "thresholds: { http_req_failed: [ { threshold: 'rate<0.01', abort_on_fail: true, delay_abort_eval: 2s } ] }\n";
+    fs::write(&path, format!("{plan}{threshold}")).unwrap();
+    let child = loadr()
+        .args(["run", "--cores", "1", "--no-tui"])
+        .arg(format!("--ui={page}"))
+        .arg(&path)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let mut child = Killed(child.unwrap());
+    // What was scraped in the run is waited for at its end.
+    wait_until(|| scrape(scraped).is_some());
+    let mut reader = TcpStream::connect(page).unwrap();
+    reader
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    write!(reader, "GET /events HTTP/1.1\r\nHost: {page}\r\n\r\n").unwrap();
+    let mut events = Vec::new();
+    let began = Instant::now();
+    // The stream ends behind the end of the run.
+    let mut some = [0; 4096];
+    while let Ok(len) = reader.read(&mut some)
+        && len > 0
+        && began.elapsed() < Duration::from_secs(60)
+    {
+        events.extend_from_slice(&some[..len]);
+    }
+    let events = String::from_utf8(events).unwrap();
+    assert!(events.contains("event: end"), "{events}");
+    assert!(events.contains("\"exit_code\": 99"), "{events}");
+    let child = &mut child.0;
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "nobody has scraped the end"
+    );
+    // The page comes before the wait begins, which it says on standard error.
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("waiting up to 600 s") {
+        line.clear();
+        assert_ne!(
+            said.read_line(&mut line).unwrap(),
+            0,
+            "it waits for a scrape"
+        );
+    }
+    interrupt(child.id());
+    let mut code = None;
+    wait_until(|| {
+        code = child.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.and_then(|code| code.code()), Some(99));
 }
 
 #[test]

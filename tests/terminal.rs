@@ -389,3 +389,119 @@ fn every_command_says_in_its_help_how_it_is_used() {
     }
     assert!(seen > 12, "{seen}");
 }
+
+/// A terminal that has no room for another byte and is not read; what is started in it has it as its own.
+struct Stalled {
+    master: std::fs::File,
+    slave: std::os::fd::OwnedFd,
+}
+
+impl Stalled {
+    fn open() -> Self {
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        use nix::pty::{Winsize, openpty};
+        let size = Winsize {
+            ws_row: 30,
+            ws_col: 100,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pty = openpty(&size, None).unwrap();
+        let flags = OFlag::from_bits_retain(fcntl(&pty.slave, FcntlArg::F_GETFL).unwrap());
+        let set = |flags| fcntl(&pty.slave, FcntlArg::F_SETFL(flags)).unwrap();
+        set(flags | OFlag::O_NONBLOCK);
+        let mut bytes = 4096;
+        while bytes > 0 {
+            if nix::unistd::write(&pty.slave, &vec![b'x'; bytes]).is_err() {
+                bytes /= 2;
+            }
+        }
+        set(flags);
+        Self {
+            master: pty.master.into(),
+            slave: pty.slave,
+        }
+    }
+
+    /// Starts the program with its standard streams in it.
+    fn start(&self, arguments: &[&str]) -> std::process::Child {
+        let stream = || Stdio::from(self.slave.try_clone().unwrap());
+        Command::new("setsid")
+            .arg("--ctty")
+            .arg(binary())
+            .args(arguments)
+            .env("TERM", "xterm")
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn()
+            .unwrap()
+    }
+
+    fn type_ctrl_c(&self) {
+        use std::io::Write;
+        (&self.master).write_all(b"\x03").unwrap();
+    }
+}
+
+fn wait_for_end(child: &mut std::process::Child) -> Option<i32> {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn a_run_in_a_terminal_that_takes_nothing_ends_with_its_files() {
+    let target = target();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.yaml");
+    let text = endless(target.address(), "/").replace("duration: 10m", "duration: 2s");
+    std::fs::write(&path, text).unwrap();
+    for flags in [&[][..], &["--no-tui"]] {
+        let terminal = Stalled::open();
+        let summary = folder.path().join("summary.json");
+        let _ = std::fs::remove_file(&summary);
+        let fixed = [
+            "run",
+            "--cores",
+            "1",
+            "--summary-export",
+            summary.to_str().unwrap(),
+            path.to_str().unwrap(),
+        ];
+        let mut child = terminal.start(&[&fixed[..], flags].concat());
+        assert_eq!(wait_for_end(&mut child), Some(0), "{flags:?}");
+        let summary = std::fs::read_to_string(&summary).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        assert!(summary["duration_secs"].as_f64().unwrap() >= 2.0);
+    }
+}
+
+#[test]
+fn ctrl_c_works_in_a_terminal_that_takes_nothing() {
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.yaml");
+    // The second one is needed: what is in flight would take ten minutes.
+    std::fs::write(&path, endless(silent.local_addr().unwrap(), "/")).unwrap();
+    for flags in [&[][..], &["--no-tui"]] {
+        let terminal = Stalled::open();
+        let fixed = ["run", "--cores", "1", path.to_str().unwrap()];
+        let mut child = terminal.start(&[&fixed[..], flags].concat());
+        // Until its view, if there is one, has the terminal.
+        std::thread::sleep(Duration::from_secs(2));
+        terminal.type_ctrl_c();
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(child.try_wait().unwrap().is_none(), "{flags:?}");
+        terminal.type_ctrl_c();
+        assert_eq!(wait_for_end(&mut child), Some(130), "{flags:?}");
+    }
+}

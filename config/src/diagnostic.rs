@@ -90,7 +90,7 @@ pub(crate) fn shown(text: &str) -> String {
             break;
         }
         // Bidirectional overrides could make a message read as something else.
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if loadr_figures::is_hidden(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

@@ -44,6 +44,7 @@ mod escape;
 mod file;
 mod hash;
 mod language;
+mod masked;
 mod metrics;
 mod node;
 mod overlay;
@@ -142,10 +143,11 @@ pub struct Compiled {
 
 impl Compiled {
     /// The effective plan as YAML: overlay and overrides in, scenarios that do not run out. It compiles to the same
-    /// program; relative paths in it are still relative to the folder of the plan it came from.
+    /// program, but for the password of a proxy that is spelled out in the plan: that is masked. Relative paths in it are still
+    /// relative to the folder of the plan it came from.
     #[must_use]
     pub fn effective_plan(&self) -> String {
-        print::print(&self.document)
+        print::print(&masked::masked(&self.document))
     }
 }
 

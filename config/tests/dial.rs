@@ -207,3 +207,20 @@ fn caching_is_off_unless_the_plan_turns_it_on() {
         "{found:#?}"
     );
 }
+
+#[test]
+fn the_effective_plan_has_no_password_of_a_proxy_that_is_spelled_out() {
+    let text =
+        "env:\n  other: { defaults: { http: { proxy: 'http://me:second-word@q.test:81' } } }\n"
+            .to_owned()
+            + &plan("proxy: 'http://me:open-word@p.test:80'");
+    let compiled = good(&text);
+    let printed = compiled.effective_plan();
+    assert!(
+        !printed.contains("open-word") && !printed.contains("second-word"),
+        "{printed}"
+    );
+    assert!(printed.contains("http://me:***@p.test:80"), "{printed}");
+    let proxy = compiled.program.proxy.as_ref().unwrap();
+    assert!(proxy.authorization.is_some());
+}

@@ -14,7 +14,6 @@
 
 mod api;
 mod client;
-mod http;
 mod place;
 mod server;
 

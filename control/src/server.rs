@@ -1,4 +1,4 @@
-//! Listens, and answers each connection on a thread of its own; so many at once and no more.
+//! Where a run listens, who may steer it from there, and what is answered.
 
 use std::fs;
 use std::io;
@@ -7,22 +7,30 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use loadr_engine::Control;
+use loadr_http::{Connection, Door, Limits, Request, Unreadable, close, send};
 
 use crate::api::{Answer, answer};
-use crate::http::{Connection, Request, read, write};
 use crate::place;
 
-/// The most connections at once.
-const CONNECTIONS_MAX: usize = 16;
-
-/// How long is waited for an answered client to close. One that is refused holds up the next.
+const JSON: &str = "application/json";
+const DOOR: Door = Door {
+    name: "control",
+    connections_max: 16,
+    refusal: (JSON, "{\"error\":\"too many connections\"}\n"),
+};
+/// A request's body is one number and a name.
+const LIMITS: Limits = Limits {
+    head_bytes: 8 << 10,
+    body_bytes: 64 << 10,
+    time: Duration::from_secs(5),
+};
+/// How long is waited for an answered client to close.
 const ANSWERED_LINGER: Duration = Duration::from_secs(1);
-const REFUSED_LINGER: Duration = Duration::from_millis(20);
 
 /// Listens until it is dropped.
 #[derive(Debug)]
@@ -91,22 +99,23 @@ impl Server {
     ) -> Result<Self, String> {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = Arc::clone(&is_over);
-        let check = Arc::new(check);
-        let open = Arc::new(AtomicUsize::new(0));
         let listen = move || {
-            while !over.load(Ordering::Acquire) {
-                let Ok(connection) = accept() else {
-                    // No descriptor is left, for one: it may be better later.
-                    thread::sleep(Duration::from_millis(50));
-                    continue;
+            let is_over = || over.load(Ordering::Acquire);
+            DOOR.take(accept, is_over, move |mut connection| {
+                let answer = match Request::read(&mut connection, &LIMITS) {
+                    Ok(request) => check(&request).err().unwrap_or_else(|| {
+                        answer(&control, &request.method, request.path(), &request.body)
+                    }),
+                    Err(Unreadable::Refused(status, why)) => Answer::error(status, why),
+                    Err(Unreadable::Gone) => return,
                 };
-                if over.load(Ordering::Acquire) {
-                    return;
+                let body = format!("{}\n", answer.body);
+                let bytes = loadr_http::answer(answer.status, JSON, "", body.as_bytes());
+                // Whoever has gone away needs no answer.
+                if send(&mut connection, &bytes).is_ok() {
+                    close(&mut connection, ANSWERED_LINGER);
                 }
-                let (control, check, open) =
-                    (control.clone(), Arc::clone(&check), Arc::clone(&open));
-                serve(connection, control, check, open);
-            }
+            });
         };
         let thread = thread::Builder::new()
             .name("control".to_owned())
@@ -117,47 +126,6 @@ impl Server {
             place,
             thread: Some(thread),
         })
-    }
-}
-
-/// One connection, on a thread of its own if there are few enough.
-fn serve<C: Connection + Send + 'static>(
-    mut connection: C,
-    control: Control,
-    check: Arc<impl Fn(&Request) -> Result<(), Answer> + Send + Sync + 'static>,
-    open: Arc<AtomicUsize>,
-) {
-    if open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-        open.fetch_sub(1, Ordering::AcqRel);
-        // Whoever has gone away needs no answer.
-        let answer = Answer::error(503, "too many connections");
-        let _ = write(&mut connection, &answer, REFUSED_LINGER);
-        return;
-    }
-    let left = Left(open);
-    let work = move || {
-        let _left = left;
-        let answer = match read(&mut connection) {
-            Ok(request) => check(&request)
-                .err()
-                .unwrap_or_else(|| answer(&control, &request.method, &request.path, &request.body)),
-            Err(Some(answer)) => answer,
-            Err(None) => return,
-        };
-        let _ = write(&mut connection, &answer, ANSWERED_LINGER);
-    };
-    // Without a thread the connection is closed, and counted no more.
-    let _ = thread::Builder::new()
-        .name("control-answer".to_owned())
-        .spawn(work);
-}
-
-/// Counts a connection off, whatever became of it.
-struct Left(Arc<AtomicUsize>);
-
-impl Drop for Left {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -172,11 +140,11 @@ fn is_from_here(request: &Request, bound: SocketAddr) -> Result<(), Answer> {
         };
         host == bound.to_string() || ["127.0.0.1", "localhost", "[::1]"].into_iter().any(named)
     };
-    if !request.host.as_deref().is_some_and(is_here) {
+    if !request.header("host").is_some_and(is_here) {
         let why = format!("the Host must be 127.0.0.1:{port} or localhost:{port}");
         return Err(Answer::error(403, &why));
     }
-    match request.origin.as_deref() {
+    match request.header("origin") {
         None => Ok(()),
         Some(origin) if origin.strip_prefix("http://").is_some_and(is_here) => Ok(()),
         Some(_) => Err(Answer::error(403, "the request comes from another site")),

@@ -76,7 +76,6 @@ pub struct Progress {
 /// One second while its handovers come in.
 struct Second {
     record: Record,
-    wall_ns: u64,
     /// By shard.
     shards: Vec<ShardSecond>,
     /// Every request, where an output wants them.
@@ -95,11 +94,29 @@ impl Second {
     /// Adds what was measured before it.
     fn add_before(&mut self, before: Self) {
         self.record.add(&before.record);
-        self.wall_ns += before.wall_ns;
         for (mine, theirs) in self.shards.iter_mut().zip(&before.shards) {
             mine.add_before(theirs);
         }
         self.samples.add_before(before.samples);
+    }
+
+    fn wall_ns(&self) -> u64 {
+        self.shards.iter().map(|s| s.wall_ns).max().unwrap_or(0)
+    }
+
+    /// So many in a second, of all shards: each makes its own in a time of its own, which is longer than the others' when
+    /// it comes to hand over late, and shorter in the second after that. One that has ended makes none in the rest.
+    fn per_sec(&self, count: impl Fn(&ShardSecond) -> u64) -> f64 {
+        let longest_ns = self.wall_ns();
+        let rate = |shard: &ShardSecond| {
+            let wall_ns = if shard.has_ended {
+                longest_ns
+            } else {
+                shard.wall_ns
+            };
+            count(shard) as f64 * 1e9 / wall_ns.max(1) as f64
+        };
+        self.shards.iter().map(rate).sum()
     }
 }
 
@@ -121,8 +138,12 @@ pub(crate) struct Aggregate {
     rest: Option<Passed>,
     /// By shard: the last second that it handed over, or that it has ended.
     reached: Vec<u32>,
+    /// By shard: the second of its last handover, when it has ended.
+    last_seconds: Vec<u32>,
     requests_total: u64,
     failed_total: u64,
+    #[cfg(test)]
+    last_handovers: usize,
 }
 
 /// A shard that has ended holds no second back.
@@ -145,8 +166,11 @@ impl Aggregate {
             piece: None,
             rest: None,
             reached: vec![0; shards],
+            last_seconds: vec![ENDED; shards],
             requests_total: 0,
             failed_total: 0,
+            #[cfg(test)]
+            last_handovers: 0,
             program,
         }
     }
@@ -165,19 +189,28 @@ impl Aggregate {
             self.take(&handover);
             handover.record.clear();
             let _ = empties[handover.shard as usize].send(handover.record);
-            for passed in self.close_seconds() {
-                on_moment(&Moment {
-                    aggregate: self,
-                    progress: &passed.progress,
-                    second: &passed.record,
-                    shards: &passed.shards,
-                    samples: &passed.samples,
-                });
-                control.passed(&passed.progress);
-                self.timeline.push(passed.progress);
-                if let Some(failed) = thresholds::first_to_abort(self) {
-                    control.stop(StopReason::Threshold(failed));
-                }
+            self.show_closed(control, &mut on_moment);
+        }
+        // One that broke off before it could hand over its last holds nothing back any more.
+        for reached in &mut self.reached {
+            *reached = ENDED;
+        }
+        self.show_closed(control, &mut on_moment);
+    }
+
+    fn show_closed(&mut self, control: &Control, on_moment: &mut impl FnMut(&Moment<'_>)) {
+        for passed in self.close_seconds() {
+            on_moment(&Moment {
+                aggregate: self,
+                progress: &passed.progress,
+                second: &passed.record,
+                shards: &passed.shards,
+                samples: &passed.samples,
+            });
+            control.passed(&passed.progress);
+            self.timeline.push(passed.progress);
+            if let Some(failed) = thresholds::first_to_abort(self) {
+                control.stop(StopReason::Threshold(failed));
             }
         }
     }
@@ -190,7 +223,6 @@ impl Aggregate {
             .entry(handover.second)
             .or_insert_with(|| Second {
                 record: Record::new(program),
-                wall_ns: 0,
                 shards: vec![ShardSecond::default(); shards],
                 samples: Samples::default(),
             });
@@ -198,7 +230,6 @@ impl Aggregate {
         if let Some(samples) = &handover.record.samples {
             second.samples.add(samples, self.start_ns);
         }
-        second.wall_ns = second.wall_ns.max(handover.wall_ns);
         let shard = handover.shard as usize;
         // Shards hand over at slightly different times, and a late one can hand over twice in a second.
         second.shards[shard].add(handover);
@@ -209,6 +240,11 @@ impl Aggregate {
         self.reached[shard] = handover.second;
         if let Some(ended_ns) = handover.ended_ns {
             self.reached[shard] = ENDED;
+            self.last_seconds[shard] = handover.second;
+            #[cfg(test)]
+            {
+                self.last_handovers += 1;
+            }
             let secs = ended_ns.saturating_sub(self.start_ns) as f64 / 1e9;
             self.duration_secs = self.duration_secs.max(secs);
         }
@@ -225,8 +261,15 @@ impl Aggregate {
                 second.add_before(piece);
             }
             let is_first = self.timeline.is_empty() && points.is_empty();
-            let is_short = second.wall_ns < POINT_NS_MIN;
-            if is_short && !(is_first && second.record.requests_count() > 0) {
+            let is_short = second.wall_ns() < POINT_NS_MIN;
+            // A shard that was held up hands over what it did in it with a later one: till then it would look idle.
+            let is_part = second
+                .shards
+                .iter()
+                .zip(&self.last_seconds)
+                .any(|(shard, last)| shard.wall_ns == 0 && number <= *last);
+            let is_to_be_shown = is_first && second.record.requests_count() > 0;
+            if is_part && !self.seconds.is_empty() || is_short && !is_to_be_shown {
                 self.piece = Some(second);
                 continue;
             }
@@ -250,21 +293,22 @@ impl Aggregate {
 
     /// The figures of a second.
     fn pass(&mut self, second: Second, elapsed_secs: f64) -> Passed {
+        let (requests_per_sec, iterations_per_sec) = (
+            second.per_sec(|shard| shard.requests),
+            second.per_sec(|shard| shard.iterations),
+        );
         let Second {
             record,
-            wall_ns,
             shards,
             samples,
         } = second;
         let (requests, failed) = (record.requests_count(), record.failed_count());
         self.requests_total += requests;
         self.failed_total += failed;
-        let secs = (wall_ns.max(1)) as f64 / 1e9;
-        let iterations: u64 = record.scenarios.iter().map(|s| s.iterations).sum();
         let progress = Progress {
             elapsed_secs,
-            requests_per_sec: requests as f64 / secs,
-            iterations_per_sec: iterations as f64 / secs,
+            requests_per_sec,
+            iterations_per_sec,
             vus: shards.iter().map(|s| s.vus).fold(0, u32::saturating_add),
             error_rate: if requests == 0 {
                 0.0
@@ -281,6 +325,12 @@ impl Aggregate {
             shards,
             samples,
         }
+    }
+
+    /// Whether every shard that was heard of has handed over its last.
+    #[cfg(test)]
+    pub(crate) fn have_handed_over_last(&self) -> bool {
+        self.last_handovers == self.reached.len()
     }
 
     /// What was measured after the last moment that watchers were shown: it makes no point on the timeline.
@@ -488,6 +538,76 @@ scenarios:
             prop_assert_eq!(moments, aggregate.timeline.len());
             let ends: Vec<f64> = aggregate.timeline.iter().map(|p| p.elapsed_secs).collect();
             prop_assert!(ends.is_sorted(), "{:?}", ends);
+        }
+    }
+
+    #[test]
+    fn the_rate_of_every_point_is_that_of_the_shards_also_when_one_or_all_were_held_up() {
+        let options = Options::default();
+        let program = loadr_config::compile(PLAN, Path::new("plan.yaml"), &options)
+            .unwrap()
+            .program;
+        let program = Arc::new(program);
+        // Each makes a request in 10 ms, and hands over then (in ms).
+        let even: &[u64] = &[1000, 2000, 3000, 4000, 5000, 6000];
+        let cases: [[&[u64]; 2]; 4] = [
+            [even, even],
+            [even, &[1000, 4200, 5000, 6000]],
+            // SIGSTOP between the handovers of the second second.
+            [&[1000, 2000, 5200, 6000], &[1000, 5200, 6000]],
+            [even, &[1000, 2900, 3010, 4990, 5000, 6000]],
+        ];
+        for shards in cases {
+            let (sender, inbox) = channel();
+            let mut all: Vec<(u64, u32, u64, bool)> = Vec::new();
+            for (shard, ends) in (0..).zip(shards) {
+                let begins = [0].into_iter().chain(ends.iter().copied());
+                let last = ends.len() - 1;
+                all.extend(
+                    begins
+                        .zip(ends)
+                        .enumerate()
+                        .map(|(i, (begin, end))| (*end, shard, end - begin, i == last)),
+                );
+            }
+            all.sort_unstable();
+            for (end_ms, shard, wall_ms, is_last) in all {
+                let mut record = Box::new(Record::new(&program));
+                for _ in 0..wall_ms / 10 {
+                    record.request(
+                        RequestId(0),
+                        &Sample {
+                            status: 200,
+                            was_sent: true,
+                            ..Sample::default()
+                        },
+                    );
+                }
+                let handover = Handover {
+                    shard,
+                    second: (end_ms / 1000) as u32 + u32::from(is_last),
+                    record,
+                    vus: 1,
+                    cpu_ns: 0,
+                    wall_ns: wall_ms * 1_000_000,
+                    ended_ns: is_last.then_some(end_ms * 1_000_000),
+                };
+                sender.send(handover).unwrap();
+            }
+            drop(sender);
+            let empties: Vec<_> = (0..2).map(|_| channel().0).collect();
+            let mut aggregate = Aggregate::new(Arc::clone(&program), 2, 0);
+            aggregate.collect(&inbox, &empties, &Control::new(1), |_| ());
+            let rates: Vec<f64> = aggregate
+                .timeline
+                .iter()
+                .map(|p| p.requests_per_sec)
+                .collect();
+            assert!(
+                rates.iter().all(|rate| (rate - 200.0).abs() < 2.0),
+                "{shards:?}: {rates:?}"
+            );
+            assert!(rates.len() >= 3);
         }
     }
 

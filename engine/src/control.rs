@@ -25,6 +25,8 @@ pub enum StopReason {
     Watcher(String),
     /// Whoever steers the run ended it: the plan's own end, come early.
     Steered,
+    /// A shard broke off; a sentence that says which and why.
+    Broken(String),
 }
 
 /// A handle on a run, shared by its shards and whoever steers it.
@@ -44,6 +46,9 @@ struct Inner {
     steered: AtomicU32,
     /// `None` until the shards are being made.
     steering: Mutex<Option<Steering>>,
+    /// The shard that a test has break off.
+    #[cfg(test)]
+    to_break: AtomicU32,
 }
 
 impl Control {
@@ -58,6 +63,8 @@ impl Control {
             wakers: Mutex::new(Vec::new()),
             steered: AtomicU32::new(0),
             steering: Mutex::new(None),
+            #[cfg(test)]
+            to_break: AtomicU32::new(u32::MAX),
         }))
     }
 
@@ -210,10 +217,26 @@ impl Control {
         })
     }
 
-    /// Ends the run because a shard broke off; the shard's own error says why.
+    /// Ends the run because a shard broke off; what its thread ended with says why.
     pub(crate) fn break_off(&self) {
         self.0.stop.store(true, Ordering::Release);
         self.changed();
+    }
+
+    /// Has a shard's thread panic at its next turn.
+    #[cfg(test)]
+    pub(crate) fn break_shard(&self, shard: u32) {
+        self.0.to_break.store(shard, Ordering::Release);
+        self.changed();
+    }
+
+    /// A turn of a shard begins.
+    #[cfg(test)]
+    pub(crate) fn break_here(&self, shard: u32) {
+        assert!(
+            self.0.to_break.load(Ordering::Acquire) != shard,
+            "as a test wants it"
+        );
     }
 
     /// Why the run was stopped, if it was.

@@ -33,6 +33,7 @@ pub use addresses::{Resolve, SystemResolver};
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
+pub use loadr_figures as figures;
 pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
@@ -40,7 +41,7 @@ pub use results::{
     Aggregates, BUSY, CheckSummary, Detail, Distribution, Environment, ErrorSummary, Generator,
     LAG_SHARE, Merged, MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point, ReadError,
     SUMMARY_BYTES_MAX, SUMMARY_SCHEMA, Segment, SeriesSummary, Snapshot, Summary, TextStyle,
-    ThresholdSummary, figures, histogram_log, merge, summary_text,
+    ThresholdSummary, histogram_log, merge, summary_text,
 };
 pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
 #[doc(hidden)]

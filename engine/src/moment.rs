@@ -29,6 +29,10 @@ pub struct ShardSecond {
     pub wall_ns: u64,
     /// Generator lag.
     pub lag: Trend,
+    pub(crate) requests: u64,
+    pub(crate) iterations: u64,
+    /// Whether it ended in it.
+    pub(crate) has_ended: bool,
 }
 
 impl ShardSecond {
@@ -37,6 +41,10 @@ impl ShardSecond {
         self.cpu_ns += handover.cpu_ns;
         self.wall_ns += handover.wall_ns;
         self.lag.add(&handover.record.lag);
+        self.requests += handover.record.requests_count();
+        let scenarios = handover.record.scenarios.iter();
+        self.iterations += scenarios.map(|s| s.iterations).sum::<u64>();
+        self.has_ended |= handover.ended_ns.is_some();
     }
 
     /// Adds what was measured before it.
@@ -45,6 +53,9 @@ impl ShardSecond {
         self.cpu_ns += before.cpu_ns;
         self.wall_ns += before.wall_ns;
         self.lag.add(&before.lag);
+        self.requests += before.requests;
+        self.iterations += before.iterations;
+        self.has_ended |= before.has_ended;
     }
 
     /// The share of its core that it used, 0 to 1.

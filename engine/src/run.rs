@@ -4,7 +4,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{BuilderErrorKind, GlommioError, LocalExecutorBuilder, Placement};
 use loadr_config::{Diagnostic, Program};
 
 use crate::addresses::{Refresher, Resolve, SystemResolver};
@@ -37,7 +37,7 @@ pub struct RunSpec {
     pub shows_http: bool,
 }
 
-/// Why a run could not begin, or broke off.
+/// Why a run could not begin. One that has begun has an [`Outcome`], whatever becomes of it.
 #[derive(Debug)]
 pub enum RunError {
     /// The plan cannot be run here; each problem where the plan says it.
@@ -137,7 +137,7 @@ pub fn run_resolving(
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
     let mut handles = Vec::new();
     let mut name_changes = Vec::new();
-    let mut broken = None;
+    let mut unmade = None;
     control.prepare(&program);
     for (index, &core) in spec.cores.iter().enumerate() {
         let (give_back, empty) = channel();
@@ -172,7 +172,7 @@ pub fn run_resolving(
         match spawned {
             Ok(handle) => handles.push(handle),
             Err(error) => {
-                broken.get_or_insert(format!("cannot start a shard on core {core}: {error}"));
+                unmade.get_or_insert(format!("cannot start a shard on core {core}: {error}"));
             }
         }
     }
@@ -192,20 +192,30 @@ pub fn run_resolving(
     if let Some((count, error)) = names.as_ref().and_then(Refresher::failures) {
         aggregate.total.errors_of(ErrorKind::Dns, count, &error);
     }
-    for handle in handles {
+    let mut broken = Vec::new();
+    for (index, handle) in handles.into_iter().enumerate() {
         match handle.join() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                broken.get_or_insert(error);
+                unmade.get_or_insert(error);
             }
-            Err(error) => {
-                broken.get_or_insert(format!("a shard broke off: {error}"));
-            }
+            Err(error) => broken.push((index, why(error))),
         }
     }
-    if let Some(error) = broken {
-        return Err(RunError::Machine(error));
+    if start.is_none() {
+        let of_shard = |(index, why): &(usize, String)| format!("shard {index} broke off: {why}");
+        if let Some(error) = unmade.or_else(|| broken.first().map(of_shard)) {
+            return Err(RunError::Machine(error));
+        }
     }
+    // What was measured until then is as good as ever.
+    let stopped = match broken.first() {
+        Some(first) => Some(StopReason::Broken(broke_off(
+            first,
+            (broken.len(), spec.cores.len()),
+        ))),
+        None => control.reason(),
+    };
     let thresholds = thresholds::judge_all(&program, &aggregate);
     Ok(Outcome {
         program,
@@ -214,11 +224,35 @@ pub fn run_resolving(
         is_strict: spec.is_strict,
         aggregate,
         thresholds,
-        stopped: control.reason(),
+        stopped,
         steps,
         started_ms,
         ended_ms,
     })
+}
+
+/// What a shard's thread ended with.
+fn why(error: GlommioError<()>) -> String {
+    let GlommioError::BuilderError(BuilderErrorKind::ThreadPanic(panic)) = error else {
+        return error.to_string();
+    };
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => panic
+            .downcast_ref::<&str>()
+            .map_or("its thread panicked", |message| message)
+            .to_owned(),
+    }
+}
+
+/// A sentence for people.
+fn broke_off((index, why): &(usize, String), (broken, shards): (usize, usize)) -> String {
+    let who = if broken > 1 {
+        format!("{broken} of {shards} shards broke off, shard {index} with")
+    } else {
+        format!("shard {index} of {shards} broke off:")
+    };
+    format!("{who} {why}; from then on its load is missing, and the others were ended")
 }
 
 fn unix_ms() -> u64 {
@@ -304,6 +338,11 @@ impl Place {
     pub(crate) fn ended(&mut self) {
         self.has_ended = true;
     }
+
+    /// Whether it has.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
 }
 
 impl Drop for Place {
@@ -337,7 +376,70 @@ impl std::error::Error for RunError {}
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use loadr_config::Options;
+    use loadr_plugin_host::Cache;
+    use loadr_target::{Settings, Target};
+
     use super::*;
+    use crate::plugins::PluginSources;
+    use crate::results::Summary;
+
+    #[test]
+    fn what_was_measured_until_a_shard_breaks_off_is_the_outcome() {
+        let target = Target::start(&Settings::loopback()).unwrap();
+        let plan = format!(
+            "scenarios:\n  s: {{ executor: constant-vus, vus: 2, duration: 60s, flow: [ {{ request: {{ url: \
+             'http://{}/' }} }} ] }}",
+            target.address()
+        );
+        let compiled = loadr_config::compile(&plan, Path::new("plan.yaml"), &Options::default());
+        let program = Arc::new(compiled.unwrap().program);
+        let sources = PluginSources {
+            store: None,
+            cache: Cache::none(),
+        };
+        let plugins = Arc::new(LoadedPlugins::load(&program, &sources).unwrap());
+        let core = crate::cores::available()[0];
+        let spec = RunSpec {
+            cores: vec![core; 2],
+            seed: 1,
+            is_strict: true,
+            shows_http: false,
+        };
+        let control = Control::new(1);
+        let mut seconds = 0;
+        let outcome = run(program, &plugins, &spec, &control, |_| {
+            seconds += 1;
+            if seconds == 2 {
+                control.break_shard(1);
+            }
+        })
+        .unwrap();
+        let rest = outcome
+            .rest()
+            .map_or(0, |rest| rest.progress().requests_total);
+        let summary = Summary::new(&outcome);
+        let why = summary.aborted.as_deref().unwrap();
+        assert!(
+            why.starts_with("shard 1 of 2 broke off: as a test wants it;"),
+            "{why}"
+        );
+        assert_eq!(
+            summary.generator.reasons.first().map(String::as_str),
+            Some(why)
+        );
+        assert!(summary.generator.bottleneck);
+        assert_eq!(summary.exit_code, 1);
+        // Also what the broken shard had not handed over: every request of the totals is in a second that was shown.
+        let count = summary.metric("http_reqs").unwrap().count.unwrap();
+        let last = outcome.aggregate.timeline.last().unwrap();
+        assert!(count > 0 && count == last.requests_total.max(rest));
+        assert!(outcome.aggregate.timeline.len() >= 2);
+        assert!(summary.duration_secs >= 2.0 && summary.duration_secs < 60.0);
+        assert!(outcome.aggregate.have_handed_over_last(), "both shards");
+    }
 
     #[test]
     fn a_place_that_is_lost_before_the_start_fails_the_start_and_after_it_ends_the_run() {

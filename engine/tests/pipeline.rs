@@ -429,3 +429,31 @@ fn what_is_cancelled_is_not_counted() {
         (1, 1)
     );
 }
+
+#[test]
+fn a_response_that_ends_with_its_connection_is_over_when_that_ends_and_is_of_what_was_sent() {
+    // The first request of a connection goes alone; the next one is in the pipeline.
+    let server = Server::start(|request| match request.target().rsplit('/').next() {
+        Some("until") => Reply {
+            pieces: vec![
+                b"HTTP/1.1 302 Found\r\nlocation: next\r\n\r\nab".to_vec(),
+                Vec::new(),
+            ],
+            end: End::Linger,
+        },
+        _ => Reply::ok("", b"fine"),
+    });
+    let flow = get("/first", "") + &get("/${uuid}/until", "") + &get("/last", "");
+    let summary = run(&plan(&server.url(), (1, 1, 4), &flow));
+    assert_no_failure(&summary);
+    let seen = server.seen();
+    let until = seen
+        .iter()
+        .find(|s| s.target().ends_with("/until"))
+        .unwrap();
+    let next = seen.iter().find(|s| s.target().ends_with("/next")).unwrap();
+    let place = |s: &Seen| s.target().rsplit_once('/').unwrap().0.to_owned();
+    assert_eq!(place(until), place(next));
+    let slowest = summary.metric("http_req_receiving").unwrap().max.unwrap();
+    assert!(slowest >= 190.0, "{slowest}");
+}

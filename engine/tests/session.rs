@@ -272,3 +272,52 @@ fn connections_are_kept_unless_the_plan_says_otherwise_and_hosts_say_where_they_
         );
     }
 }
+
+#[test]
+fn redirects_and_cookies_are_of_the_url_that_was_sent_not_of_one_rendered_again() {
+    for http in ["", ", cache: true"] {
+        let server = Server::start(|request| match request.target().rsplit('/').next() {
+            Some("start") => Reply::redirect(302, "next"),
+            // For what is below the directory that was asked for, and for nothing else.
+            Some("login") => Reply::ok("set-cookie: id=7\r\n", b"in"),
+            _ => Reply::ok("", b"there"),
+        });
+        let flow = "      - request: { url: \"/a/${uuid}/start\" }\n      - request: { url: \"/b/${counter}/login\" }\n      \
+                    - request: { url: /b/1/inside }\n      - request: { url: /b/2/outside }\n";
+        let summary = run(&once(
+            &format!("base_url: \"{}\"{http}", server.url()),
+            flow,
+        ));
+        assert_no_failure(&summary);
+        let seen = server.seen();
+        let place = |at: usize| seen[at].target().rsplit_once('/').unwrap().0.to_owned();
+        assert_eq!(seen[1].target(), format!("{}/next", place(0)));
+        let of = |target: &str| seen.iter().find(|s| s.target() == target).unwrap();
+        assert_eq!(of("/b/1/inside").header("cookie"), Some("id=7"), "{http}");
+        assert_eq!(of("/b/2/outside").header("cookie"), None, "{http}");
+    }
+}
+
+#[test]
+fn a_redirect_is_of_the_same_trace_as_its_request_also_with_a_cache() {
+    for http in ["", ", cache: true"] {
+        let server = Server::start(|request| match request.target() {
+            "/start" => Reply::redirect(302, "/middle"),
+            "/middle" => Reply::redirect(302, "/end"),
+            _ => Reply::ok("", b"there"),
+        });
+        let flow = "      - request: { url: /start }\n";
+        let http = format!("base_url: \"{}\", tracing: true{http}", server.url());
+        assert_no_failure(&run(&once(&http, flow)));
+        let seen = server.seen();
+        let parts: Vec<Vec<&str>> = seen
+            .iter()
+            .map(|s| s.header("traceparent").unwrap().split('-').collect())
+            .collect();
+        assert_eq!(parts.len(), 3);
+        for pair in parts.windows(2) {
+            assert_eq!(pair[0][1], pair[1][1], "the trace: {http} {parts:?}");
+            assert_ne!(pair[0][2], pair[1][2], "the span: {http} {parts:?}");
+        }
+    }
+}

@@ -14,6 +14,7 @@ mod prometheus;
 mod protobuf;
 mod requests;
 mod second;
+mod so_far;
 mod statsd;
 mod tally;
 mod totals;

@@ -2,17 +2,15 @@
 //! second. Sums are cumulative and so are distributions, which are exponential histograms: a delivery that fails costs a
 //! point in time and no request.
 
-use std::sync::Arc;
-
 use loadr_config::Receiver;
 
 use crate::distribution::SCALE;
 use crate::http::Client;
 use crate::protobuf::Message;
-use crate::second::{Key, Second};
+use crate::second::Key;
+use crate::so_far::{Failure, SoFar, Tell};
 use crate::tally::Tally;
 use crate::totals::{Total, TotalValue, Totals};
-use crate::worker::Sink;
 
 /// The most series of one request: collectors refuse requests of more than some MiB.
 const SERIES_MAX: usize = 2_000;
@@ -23,62 +21,36 @@ pub(crate) struct Otlp {
     client: Client,
     /// The plan's name.
     plan: String,
-    totals: Totals,
-    /// Points since the last delivery that was taken.
-    pending: usize,
-    is_behind: bool,
 }
 
 impl Otlp {
-    pub(crate) fn new(receiver: &Receiver, plan: &str) -> Result<Self, String> {
-        Ok(Self {
+    pub(crate) fn new(receiver: &Receiver, plan: &str) -> Result<SoFar<Self>, String> {
+        Ok(SoFar::new(Self {
             client: Client::new(receiver)?,
             plan: plan.to_owned(),
-            totals: Totals::default(),
-            pending: 0,
-            is_behind: false,
-        })
-    }
-
-    fn send(&mut self, tally: &Tally) {
-        let all = self.totals.by_metric();
-        for series in all.chunks(SERIES_MAX) {
-            let body = request(&self.plan, &self.totals, series);
-            let headers = [("content-type", "application/x-protobuf")];
-            match self.client.post(&headers, body.bytes(), tally) {
-                Ok(answer) => {
-                    if let Some(error) = rejected(&answer) {
-                        self.is_behind = false;
-                        return tally.failed(error);
-                    }
-                }
-                Err(failure) => {
-                    self.is_behind = true;
-                    return tally.failed(failure.text);
-                }
-            }
-        }
-        self.is_behind = false;
-        tally.delivered(self.pending);
+        }))
     }
 }
 
-impl Sink for Otlp {
-    fn deliver(&mut self, seconds: &[Arc<Second>], tally: &Tally) {
-        for (second, left) in seconds.iter().zip((0..seconds.len()).rev()) {
-            self.totals.add(second);
-            self.pending = second.points.len();
-            // A receiver that has failed is told the latest of those that have waited: the rest is in it.
-            if left == 0 || !self.is_behind {
-                self.send(tally);
+impl Tell for Otlp {
+    fn tell(&mut self, totals: &Totals, tally: &Tally) -> Result<(), Failure> {
+        let all = totals.by_metric();
+        for series in all.chunks(SERIES_MAX) {
+            let body = request(&self.plan, totals, series);
+            let headers = [("content-type", "application/x-protobuf")];
+            let answer = self.client.post(&headers, body.bytes(), tally);
+            let answer = answer.map_err(|failure| Failure {
+                text: failure.text,
+                is_worth_another: true,
+            })?;
+            if let Some(text) = rejected(&answer) {
+                return Err(Failure {
+                    text,
+                    is_worth_another: false,
+                });
             }
         }
-    }
-
-    fn finish(&mut self, tally: &Tally) {
-        if self.is_behind {
-            self.send(tally);
-        }
+        Ok(())
     }
 }
 

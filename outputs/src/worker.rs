@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use loadr_config::{Output, OutputTo, Program, Secrets};
 use loadr_engine::{OutputSummary, cores};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
 use crate::second::Second;
 use crate::tally::Tally;
@@ -56,11 +54,11 @@ impl Worker {
         let own = Arc::clone(&tally);
         let waiting = Arc::new(AtomicUsize::new(0));
         let taken = Arc::clone(&waiting);
-        let spare = spare(&cores::available(), shard_cores);
+        let shard_cores = shard_cores.to_vec();
         thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
-                stay_on(&spare);
+                let _aside = cores::stand_aside(&shard_cores);
                 let mut seconds = Vec::new();
                 while let Ok(second) = inbox.recv() {
                     seconds.push(second);
@@ -152,31 +150,5 @@ impl Worker {
             failures,
             error: error.map(|error| self.redact.redact(&error).into_owned()),
         }
-    }
-}
-
-/// The processors that have no shard.
-fn spare(available: &[usize], shards: &[usize]) -> Vec<usize> {
-    let has_none = |core: &&usize| !shards.contains(core);
-    available.iter().filter(has_none).copied().collect()
-}
-
-/// Keeps the calling thread on these processors, where there are any and it is allowed.
-pub(crate) fn stay_on(cores: &[usize]) {
-    let mut set = CpuSet::new();
-    let fitting = cores.iter().filter(|core| set.set(**core).is_ok()).count();
-    if fitting > 0 {
-        let _ = sched_setaffinity(Pid::from_raw(0), &set);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outputs_stay_off_the_shards_cores_where_there_are_others() {
-        assert_eq!(spare(&[0, 1, 2, 5], &[1, 2]), [0, 5]);
-        assert!(spare(&[0, 1], &[0, 1]).is_empty());
     }
 }

@@ -6,7 +6,8 @@ use std::fmt::Write;
 use loadr_engine::{Aggregates, Summary};
 
 use crate::charts::{self, Run};
-use crate::html::{chart, chart_help, environment_facts, held, number};
+use crate::elements::{self, chart, chart_help, held, number, table};
+use crate::html::environment_facts;
 use crate::page::page;
 use crate::show::{self, markup};
 use crate::tables;
@@ -212,14 +213,7 @@ fn write_body(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result {
     writeln!(out, "</header>\n<main>")?;
     let differences = differences(a, b);
     if !differences.is_empty() {
-        writeln!(
-            out,
-            "<section class=\"news bad\"><h2>Before the two are compared</h2><ul>"
-        )?;
-        for line in &differences {
-            writeln!(out, "<li>{}</li>", markup(line))?;
-        }
-        writeln!(out, "</ul></section>")?;
+        elements::news(out, "bad", "Before the two are compared", &differences)?;
     }
     let (first, others): (Vec<Row>, Vec<Row>) = rows(a, b)
         .into_iter()
@@ -286,12 +280,14 @@ fn change_cell(out: &mut String, row: &Row) -> std::fmt::Result {
 }
 
 fn figures(out: &mut String, id: &str, rows: &[Row]) -> std::fmt::Result {
-    writeln!(
-        out,
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures\"><table id=\"{id}\"><thead><tr>\
-         <th scope=\"col\">Metric</th><th scope=\"col\">Figure</th><th scope=\"col\" class=\"n\">A</th>\
-         <th scope=\"col\" class=\"n\">B</th><th scope=\"col\" class=\"n\">Change</th></tr></thead><tbody>"
-    )?;
+    let heads = [
+        ("Metric", false),
+        ("Figure", false),
+        ("A", true),
+        ("B", true),
+        ("Change", true),
+    ];
+    elements::begin_table(out, ("Figures", id, ""), heads)?;
     let mut before = "";
     for row in rows {
         let begins = if row.metric == before {
@@ -312,7 +308,7 @@ fn figures(out: &mut String, id: &str, rows: &[Row]) -> std::fmt::Result {
         change_cell(out, row)?;
         writeln!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody></table></div>")
+    elements::end_table(out)
 }
 
 /// By what tells a request and its outcome from others.
@@ -337,22 +333,21 @@ fn requests(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result {
     let mut keys: Vec<_> = left.keys().chain(right.keys()).collect();
     keys.sort();
     keys.dedup();
-    writeln!(
-        out,
-        "<section><h2>Requests</h2>\n<label class=\"filter\">Filter <input type=\"search\" data-filter=\"requests\"></label>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Requests\"><table id=\"requests\" class=\"sortable\"><thead><tr>\
-         <th scope=\"col\">Request</th><th scope=\"col\">Outcome</th><th scope=\"col\">Where</th>"
-    )?;
-    for name in ["per second", "p50", "p99"] {
-        for of in [
-            format!("{name} A"),
-            format!("{name} B"),
-            "change".to_owned(),
-        ] {
-            write!(out, "<th scope=\"col\" class=\"n\">{of}</th>")?;
-        }
-    }
-    writeln!(out, "</tr></thead><tbody>")?;
+    let figures = ["per second", "p50", "p99"]
+        .iter()
+        .flat_map(|name| {
+            [
+                format!("{name} A"),
+                format!("{name} B"),
+                "change".to_owned(),
+            ]
+        })
+        .collect::<Vec<_>>();
+    let heads = ["Request", "Outcome", "Where"].map(|head| (head, false));
+    let heads = heads
+        .into_iter()
+        .chain(figures.iter().map(|head| (head.as_str(), true)));
+    elements::begin_requests(out, "", heads)?;
     for key in keys {
         write!(
             out,
@@ -396,7 +391,7 @@ fn requests(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result {
         }
         writeln!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody></table></div></section>")
+    elements::end_requests(out)
 }
 
 /// Whether a threshold held, and what was seen; none where it is not in the run.
@@ -426,36 +421,19 @@ fn thresholds(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result {
     if judged.is_empty() {
         return Ok(());
     }
-    writeln!(
-        out,
-        "<section><h2>Thresholds</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Thresholds\">\
-         <table id=\"thresholds\"><thead><tr><th scope=\"col\">Threshold</th><th scope=\"col\">A</th><th scope=\"col\">B</th></tr></thead><tbody>"
-    )?;
-    for (name, sides) in judged {
-        write!(out, "<tr><th scope=\"row\">{}</th>", markup(&name))?;
-        for side in sides {
-            match side {
-                Some((passed, observed)) => write!(
-                    out,
-                    "<td>{} ({})</td>",
-                    held(passed),
-                    tables::observed(observed)
-                )?,
-                None => write!(out, "<td>not in it</td>")?,
-            }
-        }
-        writeln!(out, "</tr>")?;
-    }
-    writeln!(out, "</tbody></table></div></section>")
+    let side = |side: Judged| match side {
+        Some((passed, observed)) => format!("{} ({})", held(passed), tables::observed(observed)),
+        None => "not in it".to_owned(),
+    };
+    let row = |(name, [a, b]): (String, [Judged; 2])| vec![markup(&name), side(a), side(b)];
+    let rows: Vec<_> = judged.into_iter().map(row).collect();
+    writeln!(out, "<section><h2>Thresholds</h2>")?;
+    table(out, "Thresholds", &["Threshold", "A", "B"], 3, &rows)?;
+    writeln!(out, "</section>")
 }
 
 fn environments(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result {
     let (left, right) = (environment_facts(a), environment_facts(b));
-    writeln!(
-        out,
-        "<section><h2>Environment</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Environment\">\
-         <table id=\"environment\"><thead><tr><th scope=\"col\">What</th><th scope=\"col\">A</th><th scope=\"col\">B</th></tr></thead><tbody>"
-    )?;
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in left.iter().chain(&right) {
         if !names.contains(name) {
@@ -466,15 +444,11 @@ fn environments(out: &mut String, a: &Summary, b: &Summary) -> std::fmt::Result 
         let fact = facts.iter().find(|(known, _)| *known == name);
         fact.map_or_else(|| "–".to_owned(), |(_, value)| value.clone())
     };
-    for name in names {
-        writeln!(
-            out,
-            "<tr><th scope=\"row\">{name}</th><td>{}</td><td>{}</td></tr>",
-            of(&left, name),
-            of(&right, name)
-        )?;
-    }
-    writeln!(out, "</tbody></table></div></section>")
+    let row = |name: &str| vec![name.to_owned(), of(&left, name), of(&right, name)];
+    let rows: Vec<_> = names.into_iter().map(row).collect();
+    writeln!(out, "<section><h2>Environment</h2>")?;
+    table(out, "Environment", &["What", "A", "B"], 3, &rows)?;
+    writeln!(out, "</section>")
 }
 
 /// Two runs for a pull request's comment.

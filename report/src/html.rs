@@ -5,6 +5,7 @@ use std::fmt::Write;
 use loadr_engine::{MetricSummary, Summary};
 
 use crate::charts::{self, Run};
+use crate::elements::{self, Written, chart, chart_help, facts, held, number, table};
 use crate::page::page;
 use crate::show::{self, markup};
 use crate::tables::{self, Request};
@@ -22,8 +23,6 @@ pub fn html(summary: &Summary) -> String {
         &charts::data(&[run]),
     )
 }
-
-type Written = std::fmt::Result;
 
 fn write_body(out: &mut String, s: &Summary) -> Written {
     writeln!(
@@ -66,15 +65,8 @@ fn scenarios(s: &Summary) -> String {
 pub(crate) fn verdict(out: &mut String, s: &Summary) -> Written {
     let news = tables::bad_news(s);
     for (title, lines) in &news {
-        writeln!(
-            out,
-            "<section class=\"news bad\"><h2><span aria-hidden=\"true\">✗</span> {}</h2><ul>",
-            markup(title)
-        )?;
-        for line in lines {
-            writeln!(out, "<li>{}</li>", markup(line))?;
-        }
-        writeln!(out, "</ul></section>")?;
+        let title = format!("<span aria-hidden=\"true\">✗</span> {}", markup(title));
+        elements::news(out, "bad", &title, lines)?;
     }
     if news.is_empty() && !s.thresholds.is_empty() {
         writeln!(
@@ -85,14 +77,7 @@ pub(crate) fn verdict(out: &mut String, s: &Summary) -> Written {
     }
     let notes = tables::notes(s);
     if !notes.is_empty() {
-        writeln!(
-            out,
-            "<section class=\"news note\"><h2>Worth knowing</h2><ul>"
-        )?;
-        for note in &notes {
-            writeln!(out, "<li>{}</li>", markup(note))?;
-        }
-        writeln!(out, "</ul></section>")?;
+        elements::news(out, "note", "Worth knowing", &notes)?;
     }
     Ok(())
 }
@@ -204,29 +189,6 @@ fn charts_of_one(out: &mut String, s: &Summary) -> Written {
     Ok(())
 }
 
-pub(crate) fn chart_help(out: &mut String, points: usize) -> Written {
-    if points > 1 {
-        writeln!(
-            out,
-            "<p class=\"hint\">Each point is {points} seconds: means, and of latencies the largest.</p>"
-        )?;
-    }
-    writeln!(
-        out,
-        "<p class=\"hint\">Point at a chart, or focus it and use the arrow keys: all charts show the same moment.</p>\
-         <noscript><p class=\"hint\">Charts are drawn by this page's own script. The tables below have the figures without it.</p></noscript>"
-    )
-}
-
-/// A place for the script to draw in.
-pub(crate) fn chart(out: &mut String, id: &str, title: &str) -> Written {
-    writeln!(
-        out,
-        "<figure class=\"chart\" id=\"chart-{id}\" tabindex=\"0\" role=\"group\" aria-label=\"{title}: chart\">\
-         <figcaption>{title}</figcaption><div class=\"legend\"></div><div class=\"plot\"></div></figure>"
-    )
-}
-
 fn requests(out: &mut String, requests: &[Request<'_>]) -> Written {
     if requests.is_empty() {
         return Ok(());
@@ -244,18 +206,12 @@ fn requests(out: &mut String, requests: &[Request<'_>]) -> Written {
         .iter()
         .map(|one| one.count)
         .fold(0, u64::saturating_add);
-    writeln!(
-        out,
-        "<section><h2>Requests</h2>\n<p class=\"hint\">A line for each request step and outcome, so that percentiles are exact. \
-         A heading sorts.</p>\n<label class=\"filter\">Filter <input type=\"search\" data-filter=\"requests\"></label>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Requests\"><table id=\"requests\" class=\"sortable\"><thead><tr>"
-    )?;
-    let mut heads = vec![("Request", ""), ("Outcome", "")];
+    let mut heads = vec![("Request", false), ("Outcome", false)];
     if scenario {
-        heads.push(("Scenario", ""));
+        heads.push(("Scenario", false));
     }
     if others {
-        heads.push(("Tags", ""));
+        heads.push(("Tags", false));
     }
     for name in [
         "Count",
@@ -268,12 +224,10 @@ fn requests(out: &mut String, requests: &[Request<'_>]) -> Written {
         "p99.9",
         "max",
     ] {
-        heads.push((name, " class=\"n\""));
+        heads.push((name, true));
     }
-    for (name, class) in heads {
-        write!(out, "<th scope=\"col\"{class}>{name}</th>")?;
-    }
-    writeln!(out, "</tr></thead><tbody>")?;
+    let hint = "<p class=\"hint\">A line for each request step and outcome, so that percentiles are exact. A heading sorts.</p>\n";
+    elements::begin_requests(out, hint, heads)?;
     for one in requests {
         let bad = if one.failed() { " class=\"bad\"" } else { "" };
         write!(
@@ -305,53 +259,7 @@ fn requests(out: &mut String, requests: &[Request<'_>]) -> Written {
         }
         writeln!(out, "</tr>")?;
     }
-    writeln!(out, "</tbody></table></div></section>")
-}
-
-/// A cell that sorts by its value and not by its text.
-pub(crate) fn number(out: &mut String, value: f64, text: &str) -> Written {
-    write!(out, "<td class=\"n\" data-v=\"{value}\">{text}</td>")
-}
-
-/// A table in a box that scrolls for itself on a phone. `rows` are cells of HTML; those from `numbers` on are figures.
-fn table(
-    out: &mut String,
-    name: &str,
-    heads: &[&str],
-    numbers: usize,
-    rows: &[Vec<String>],
-) -> Written {
-    writeln!(
-        out,
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{name}\"><table id=\"{}\"><thead><tr>",
-        name.to_lowercase()
-    )?;
-    for (i, head) in heads.iter().enumerate() {
-        let class = if i >= numbers { " class=\"n\"" } else { "" };
-        write!(out, "<th scope=\"col\"{class}>{head}</th>")?;
-    }
-    writeln!(out, "</tr></thead><tbody>")?;
-    for row in rows {
-        out.push_str("<tr>");
-        for (i, cell) in row.iter().enumerate() {
-            match i {
-                0 => write!(out, "<th scope=\"row\">{cell}</th>")?,
-                i if i >= numbers => write!(out, "<td class=\"n\">{cell}</td>")?,
-                _ => write!(out, "<td>{cell}</td>")?,
-            }
-        }
-        out.push_str("</tr>\n");
-    }
-    writeln!(out, "</tbody></table></div>")
-}
-
-/// A word with a mark: never by colour alone.
-pub(crate) fn held(passed: bool) -> &'static str {
-    if passed {
-        "<span class=\"mark good\">✓ held</span>"
-    } else {
-        "<span class=\"mark bad\">✗ failed</span>"
-    }
+    elements::end_requests(out)
 }
 
 fn thresholds(out: &mut String, s: &Summary) -> Written {
@@ -520,15 +428,6 @@ fn metrics(out: &mut String, metrics: &[MetricSummary]) -> Written {
         }
     }
     writeln!(out, "</section>")
-}
-
-/// Two columns: what it is, and its value as HTML.
-pub(crate) fn facts(out: &mut String, facts: &[(&str, String)]) -> Written {
-    writeln!(out, "<dl class=\"facts\">")?;
-    for (name, value) in facts {
-        writeln!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>")?;
-    }
-    writeln!(out, "</dl>")
 }
 
 fn generator(out: &mut String, s: &Summary) -> Written {

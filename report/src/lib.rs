@@ -3,6 +3,7 @@
 
 mod charts;
 mod compare;
+mod elements;
 mod html;
 mod junit;
 mod markdown;

@@ -78,7 +78,8 @@ pub(crate) struct CapacityArgs {
     pub(crate) report: Option<PathBuf>,
 
     /// Go on from the state that a search left, and keep it there. Without it the state is kept beside the result
-    /// (`FILE.state`), or as `PLAN.capacity-state.json` in the current directory.
+    /// (`FILE.state`), or as `PLAN.capacity-state.json` in the current directory; that of the search before is moved to
+    /// the same name with `.old` behind it.
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
 

@@ -6,13 +6,13 @@ mod probe;
 mod sums;
 
 use std::fs;
-use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_capacity::{Finding, Probe, Settings, State, Subject, search};
 use loadr_config::{Arrival, Compiled, Executor, Options};
+use loadr_engine::figures::inert;
 use loadr_engine::{LoadedPlugins, cores, doctor};
 use loadr_target::{Settings as TargetSettings, Target};
 
@@ -20,10 +20,11 @@ pub(crate) use args::{CapacityArgs, HELP};
 
 use self::args::Refused;
 use self::probe::{Engine, base_load};
-use crate::export::Export;
+use crate::export::{Export, all_written, check_places};
 use crate::run::{options, seed};
 use crate::signals::Interrupt;
 use crate::source::Source;
+use crate::voice::{NOTE_PATIENCE, NOTES, RESULTS, SUMMARY_PATIENCE};
 
 /// An objective contradicts itself.
 const CONTRADICTION: u8 = 90;
@@ -45,7 +46,7 @@ pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
     let (settings, rules) = match args::settings(args, wanted) {
         Ok(both) => both,
         Err(Refused::Slo(why)) => {
-            let _ = writeln!(stderr(), "error: {why}");
+            NOTES.line(&format!("error: {why}"));
             return Ok(CONTRADICTION);
         }
         Err(Refused::Other(why)) => return Err(why),
@@ -61,14 +62,38 @@ pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
     let cores = cores::choose(choice, &cores::available(), args.oversubscribe)?;
     let plugins = LoadedPlugins::load(&program, &args.plugins.sources())
         .map_err(|diagnostics| source.located("error", &diagnostics))?;
+    let state_path = state_path(args);
+    check_places(
+        &[
+            ("--json", args.json.as_deref()),
+            ("--report", args.report.as_deref()),
+            ("the state of the search", Some(&state_path)),
+        ],
+        &[("the plan", &args.plan)],
+    )?;
     let json = args.json.as_deref().map(Export::open).transpose()?;
     let report = args.report.as_deref().map(Export::open).transpose()?;
-    let state_path = state_path(args);
     let mut state = starting_state(args, &state_path, &program.plan_hash, &settings)?;
     Export::open(&state_path)?;
+    if args.resume.is_none() && state_path.is_file() {
+        let old = old_state_path(&state_path);
+        fs::rename(&state_path, &old).map_err(|error| {
+            format!(
+                "cannot move the state of an earlier search out of the way, {} to {}: {error}",
+                state_path.display(),
+                old.display()
+            )
+        })?;
+        if !args.quiet {
+            NOTES.line(&format!(
+                "the state of an earlier search is now {0}; `--resume {0}` would have gone on from it",
+                old.display()
+            ));
+        }
+    }
     if !args.quiet {
         for warning in doctor::warnings(&cores) {
-            let _ = writeln!(stderr(), "warning: {warning}");
+            NOTES.line(&format!("warning: {warning}"));
         }
     }
     let interrupt =
@@ -89,15 +114,26 @@ pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
     };
     let started_ms = unix_ms();
     let past = std::mem::take(&mut state.probes);
+    let mut unkept = None;
     let mut keep = |probes: &[Probe]| {
         if !args.quiet
             && let Some(probe) = probes.last()
         {
-            // Nothing can be done about a terminal that is gone.
-            let _ = writeln!(stderr(), "{}", loadr_capacity::probe_line(probe));
+            NOTES.line(&loadr_capacity::probe_line(probe));
         }
         state.probes = probes.to_vec();
-        Export::open(&state_path)?.write(state.to_json().as_bytes())
+        let kept =
+            Export::open(&state_path).and_then(|export| export.write(state.to_json().as_bytes()));
+        // What the probes have found is worth more than the file that they could be gone on from.
+        if let Err(error) = &kept
+            && unkept.is_none()
+        {
+            NOTES.line(&format!(
+                "warning: the search goes on, but could not be gone on from: {error}"
+            ));
+        }
+        unkept = kept.err();
+        Ok(())
     };
     let found = search(&settings, past, &mut engine, &mut keep)?;
     let subject = Subject {
@@ -110,27 +146,28 @@ pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
         notes: notes(&written, &scenario, &settings),
     };
     let finding = Finding::new(found, &settings, subject, compared);
+    // Files first, each also when another cannot be written.
+    let written = all_written([
+        unkept.map(Err),
+        json.map(|json| json.write(finding.to_json().as_bytes())),
+        report.map(|report| report.write(loadr_capacity::report(&finding).as_bytes())),
+    ]);
     if args.quiet {
         if finding.exit_code != 0 {
-            let _ = writeln!(stderr(), "{}", finding.sentence);
+            NOTES.line(&inert(&finding.sentence));
         }
     } else {
-        // A reader that has gone away (`| head`) is no error of the search.
-        let _ = stdout().write_all(loadr_capacity::text(&finding).as_bytes());
-        if finding.exit_code != 0 && !finding.probes.is_empty() {
-            let _ = writeln!(
-                stderr(),
+        NOTES.finish(NOTE_PATIENCE);
+        RESULTS.write(loadr_capacity::text(&finding).into_bytes());
+        RESULTS.finish(SUMMARY_PATIENCE);
+        if finding.exit_code != 0 && !finding.probes.is_empty() && state_path.is_file() {
+            NOTES.line(&format!(
                 "the probes are in {0}; `--resume {0}` goes on from them",
                 state_path.display()
-            );
+            ));
         }
     }
-    if let Some(json) = json {
-        json.write(finding.to_json().as_bytes())?;
-    }
-    if let Some(report) = report {
-        report.write(loadr_capacity::report(&finding).as_bytes())?;
-    }
+    written?;
     Ok(finding.exit_code)
 }
 
@@ -194,6 +231,13 @@ fn state_path(args: &CapacityArgs) -> PathBuf {
     name.into()
 }
 
+/// Where the state of the search before goes.
+fn old_state_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".old");
+    name.into()
+}
+
 /// A new one, or that of the search to go on with.
 fn starting_state(
     args: &CapacityArgs,
@@ -224,6 +268,18 @@ fn notes(written: &Compiled, scenario: &str, settings: &Settings) -> Vec<String>
         ));
     }
     let program = &written.program;
+    if !program.outputs.is_empty() {
+        notes.push(
+            "the plan's `outputs` were left out: they would have had every probe as a run of its own"
+                .to_owned(),
+        );
+    }
+    if !program.thresholds.is_empty() {
+        notes.push(
+            "the plan's `thresholds` were left out: what must hold is what `--slo` or the plan's `capacity` says"
+                .to_owned(),
+        );
+    }
     if let Some(scenario) = program.scenarios.iter().find(|s| s.name == scenario) {
         if scenario.pacing.is_some() || scenario.throttle.is_some() {
             notes.push(

@@ -53,7 +53,7 @@ impl Engine<'_> {
     }
 
     /// How many users a rate wants, and how many there can be.
-    fn users(&self, rate: f64) -> (u32, u32) {
+    fn users(&self, rate: f64) -> Users {
         let secs = self.bound_secs().unwrap_or(NO_BOUND_SECS);
         let wanted = (rate * PATIENCE * secs).ceil().max(USERS_MIN);
         let files = getrlimit(Resource::Nofile)
@@ -63,7 +63,42 @@ impl Engine<'_> {
         let of_files = (files / 2).saturating_sub(128) * self.cores.len() as u64
             / self.connections_per_user.max(1);
         let can = (of_files.max(1) as f64).min(USERS_MAX);
-        (wanted.min(1e9) as u32, wanted.min(can) as u32)
+        Users {
+            wanted: wanted.min(1e9) as u32,
+            max: wanted.min(can) as u32,
+            are_of_files: can < USERS_MAX,
+        }
+    }
+}
+
+/// The users of a probe.
+#[derive(Clone, Copy)]
+struct Users {
+    wanted: u32,
+    /// As many as there can be.
+    max: u32,
+    /// Whether it is the limit on open files that keeps them from being more.
+    are_of_files: bool,
+}
+
+impl Users {
+    /// What is said when iterations found all of them busy; nothing when there were as many as wanted: that all of those are
+    /// busy for longer than is allowed is the system's doing.
+    fn too_few(self, dropped: u64) -> Option<String> {
+        let Self { wanted, max, .. } = self;
+        if dropped == 0 || max >= wanted {
+            return None;
+        }
+        Some(if self.are_of_files {
+            format!(
+                "{dropped} iterations found all {max} users that the limit on open files allows busy: raise it (`ulimit -n`)"
+            )
+        } else {
+            format!(
+                "{dropped} iterations found all {max} users busy, and a probe has no more: this rate would have wanted \
+                 {wanted}; an objective with a shorter time wants fewer"
+            )
+        })
     }
 }
 
@@ -98,13 +133,13 @@ impl System for Engine<'_> {
         ask: &Ask,
         watch: &mut dyn FnMut(&[Share]) -> bool,
     ) -> Result<Measured, Fault> {
-        let (wanted, max_vus) = self.users(ask.rate);
+        let users = self.users(ask.rate);
         let secs = u64::from(ask.warm_up_secs) + u64::from(ask.judged_secs);
         let load = ProbeLoad {
             scenario: self.scenario.clone(),
             rate: ask.rate,
             duration: Duration::from_secs(secs),
-            max_vus,
+            max_vus: users.max,
             drain: DRAIN,
         };
         let options = Options {
@@ -139,6 +174,9 @@ impl System for Engine<'_> {
             }
         })
         .map_err(fault)?;
+        if let Some(StopReason::Broken(why)) = outcome.stopped {
+            return Err(Fault::Machine(why));
+        }
         if self.interrupt.is_asked() {
             return Err(Fault::Interrupted);
         }
@@ -146,7 +184,7 @@ impl System for Engine<'_> {
         if cut_off > 0 {
             thread::sleep(REST);
         }
-        Ok(self.measured(&outcome, seen, (wanted, max_vus)))
+        Ok(self.measured(&outcome, seen, users))
     }
 }
 
@@ -191,7 +229,7 @@ fn sums(rules: &[SloRule], each: impl FnOnce(&mut dyn FnMut(&loadr_engine::Serie
 }
 
 impl Engine<'_> {
-    fn measured(&self, outcome: &Outcome, seen: Seen, (wanted, max_vus): (u32, u32)) -> Measured {
+    fn measured(&self, outcome: &Outcome, seen: Seen, users: Users) -> Measured {
         let before = seen.before.unwrap_or_else(|| Sums::new(self.rules));
         let within = seen.last.unwrap_or_else(|| before.clone()).since(&before);
         // With what the drain has brought.
@@ -245,13 +283,7 @@ impl Engine<'_> {
                  limits (`loadr-fast doctor`), or dial from several addresses (`engine.source_ips`)"
             ));
         }
-        // Every user busy for longer than is allowed is the system's doing; too few users are not.
-        if whole.dropped > 0 && max_vus < wanted {
-            generator.push(format!(
-                "{} iterations found all {max_vus} users that the limit on open files allows busy: raise it (`ulimit -n`)",
-                whole.dropped
-            ));
-        }
+        generator.extend(users.too_few(whole.dropped));
         Measured {
             shares,
             secs: f64::from(seen.judged_secs),
@@ -283,5 +315,34 @@ pub(super) fn base_load(scenario: &str, settings: &Settings) -> ProbeLoad {
         duration: Duration::from_secs(u64::from(settings.step_secs)),
         max_vus: 1,
         drain: DRAIN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_that_are_too_few_are_blamed_on_what_limits_them() {
+        let users = |max, are_of_files| Users {
+            wanted: 30_000,
+            max,
+            are_of_files,
+        };
+        let files = users(500, true).too_few(7).unwrap_or_default();
+        assert!(
+            files.contains("500 users") && files.contains("ulimit -n"),
+            "{files}"
+        );
+        let own = users(USERS_MAX as u32, false)
+            .too_few(7)
+            .unwrap_or_default();
+        assert!(
+            own.contains("20000 users") && own.contains("30000"),
+            "{own}"
+        );
+        assert!(!own.contains("ulimit"), "{own}");
+        assert_eq!(users(500, true).too_few(0), None);
+        assert_eq!(users(30_000, false).too_few(7), None);
     }
 }

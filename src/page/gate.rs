@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use super::request::Request;
+use loadr_http::Request;
 
 /// What must hold for a request.
 pub(super) struct Gate {
@@ -100,6 +100,7 @@ fn is_same(shown: &str, token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -109,7 +110,9 @@ mod tests {
             text += &format!("{name}: {value}\r\n");
         }
         text += "\r\n";
-        Request::read(&mut text.as_bytes()).unwrap()
+        let (mut here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+        there.write_all(text.as_bytes()).unwrap();
+        Request::read(&mut here, &crate::page::server::LIMITS).unwrap()
     }
 
     fn status(gate: &Gate, target: &str, headers: &[(&str, &str)], changes: bool) -> u16 {

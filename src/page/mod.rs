@@ -3,7 +3,6 @@
 
 mod gate;
 mod hub;
-mod request;
 mod server;
 mod steer;
 
@@ -168,15 +167,19 @@ impl Page {
         self.hub.see(frame, status);
     }
 
-    /// Shows how the run ended, and waits until the readers have that; then for Ctrl-C, if it is to stay.
-    pub(crate) fn end(self, summary: &Summary, signals: &Signals) {
+    /// Shows how the run ended.
+    pub(crate) fn tell(&self, summary: &Summary) {
         self.hub.end(summary.to_json());
+    }
+
+    /// Waits until the readers have the end; before that for Ctrl-C, if the page is to stay.
+    pub(crate) fn end(self, signals: &Signals) {
         if self.is_kept {
             terminal::say(&format!(
                 "the run is over; its page stays at {} until Ctrl-C",
                 self.url
             ));
-            signals.wait();
+            signals.wait_for_one();
         }
         self.hub.wait_until_told();
     }

@@ -1,13 +1,12 @@
 //! A line a second that says how a run is going: where there is no terminal, or none that can be drawn on.
 
-use std::io::{Write, stderr};
-
 use loadr_engine::{Progress, figures};
+
+use crate::voice::NOTES;
 
 /// Writes the line to standard error.
 pub(super) fn write(p: &Progress) {
-    // Who reads it may be gone, which is no error of the run.
-    let _ = stderr().write_all(line(p).as_bytes());
+    NOTES.write(line(p).into_bytes());
 }
 
 fn line(p: &Progress) -> String {

@@ -129,10 +129,17 @@ impl Watch {
         }
     }
 
-    /// Shows the page's readers how the run ended, and waits until they have it; with `--ui-keep` until a person ends it.
-    pub(crate) fn end_page(&mut self, summary: &Summary, signals: &Signals) {
+    /// Shows the page's readers how the run ended.
+    pub(crate) fn tell_page(&self, summary: &Summary) {
+        if let Some(page) = &self.page {
+            page.tell(summary);
+        }
+    }
+
+    /// Waits until the page's readers have the end; with `--ui-keep` until a person ends it.
+    pub(crate) fn end_page(&mut self, signals: &Signals) {
         if let Some(page) = self.page.take() {
-            page.end(summary, signals);
+            page.end(signals);
         }
     }
 }

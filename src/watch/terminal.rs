@@ -2,7 +2,7 @@
 //! the run. It is drawn on standard error, so that standard output has the results alone.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Stderr, Write, stderr};
+use std::io::{self, IsTerminal, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
@@ -21,6 +21,7 @@ use signal_hook::consts::SIGINT;
 use super::About;
 use super::frame::{Frame, Point};
 use super::view::{self, Theme, View};
+use crate::voice::{Buffered, NOTES};
 
 /// Between two drawings: at most ten a second.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -30,10 +31,11 @@ const GRACE: Duration = Duration::from_millis(300);
 const POINTS_MAX: usize = 512;
 /// What is said while the view is up is shown and printed below it later; a flood of it is not.
 const SAID_MAX: usize = 50;
-/// A drawing that a stalled terminal holds up does not hold up the end of the process for longer.
-const RESTORE: Duration = Duration::from_millis(200);
+/// A terminal that takes nothing holds up the end of the process, or of the view, for no longer.
+const RESTORE: Duration = Duration::from_millis(500);
 
-/// Whether the view has the terminal, and what was said meanwhile. Held while it is drawn.
+/// Whether the view has the terminal, and what was said meanwhile. Never held while the terminal is waited for: what is
+/// drawn is handed to [`NOTES`].
 static SCREEN: Mutex<State> = Mutex::new(State {
     is_up: false,
     said: Vec::new(),
@@ -43,6 +45,10 @@ static HOOK: Once = Once::new();
 struct State {
     is_up: bool,
     said: Vec<String>,
+}
+
+fn screen() -> MutexGuard<'static, State> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether standard error is a terminal on which a view can be drawn now: one that knows more than lines, and that this
@@ -59,10 +65,9 @@ pub(super) fn can_be_drawn_on() -> bool {
 
 /// Says a line to the person at the terminal, now or, while the view is up, in it and once more when it has gone.
 pub(crate) fn say(line: &str) {
-    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut screen = screen();
     if !screen.is_up {
-        // Whoever read it may be gone.
-        let _ = writeln!(stderr(), "{line}");
+        NOTES.line(line);
     } else if screen.said.len() < SAID_MAX {
         screen.said.push(line.to_owned());
     }
@@ -84,15 +89,18 @@ pub(crate) fn restore() {
     if screen.as_ref().is_some_and(|screen| !screen.is_up) {
         return;
     }
-    // Each on its own: what can be put back is.
-    let _ = execute!(stderr(), Show, LeaveAlternateScreen);
+    let mut out = Buffered::default();
+    let _ = execute!(out, Show, LeaveAlternateScreen);
+    // Before what is said next, which wants its line ends.
+    NOTES.finish_within(RESTORE);
     let _ = disable_raw_mode();
     if let Some(screen) = &mut screen {
         screen.is_up = false;
         for line in screen.said.drain(..) {
-            let _ = writeln!(stderr(), "{line}");
+            NOTES.line(&line);
         }
     }
+    NOTES.finish_within(RESTORE);
 }
 
 /// A view that is being drawn.
@@ -178,7 +186,7 @@ impl Terminal {
     pub(super) fn end(self) {
         self.shared.is_over.store(true, Ordering::Release);
         self.thread.thread().unpark();
-        // It has said so itself if it panicked.
+        // It waits for nobody, and has said so itself if it panicked.
         let _ = self.thread.join();
     }
 }
@@ -199,9 +207,11 @@ fn draw_until_over(shared: &Shared) {
     let mut is_due = true;
     let mut state_drawn = None;
     while !is_over() {
-        let is_new = std::mem::take(&mut shared.seen().is_new);
         let state = shared.control.status().state;
-        if is_due || is_new || Some(state) != state_drawn {
+        is_due |= std::mem::take(&mut shared.seen().is_new) || Some(state) != state_drawn;
+        // A terminal that has not taken the last drawing gets no further one.
+        if is_due && NOTES.is_idle() {
+            is_due = false;
             state_drawn = Some(state);
             // The terminal is gone, or was given back in a hurry.
             if !matches!(draw(&mut terminal, shared, state), Ok(true)) {
@@ -209,7 +219,6 @@ fn draw_until_over(shared: &Shared) {
             }
         }
         let drawn = Instant::now();
-        is_due = false;
         // A terminal whose keys cannot be read is still one to look at.
         while has_keys && !is_over() && drawn.elapsed() < REDRAW {
             match event::poll(REDRAW.saturating_sub(drawn.elapsed())) {
@@ -227,14 +236,15 @@ fn draw_until_over(shared: &Shared) {
     }
 }
 
-type Backend = ratatui::Terminal<CrosstermBackend<Stderr>>;
+type Backend = ratatui::Terminal<CrosstermBackend<Buffered>>;
 
 fn take_screen() -> io::Result<Backend> {
-    let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut screen = screen();
     enable_raw_mode()?;
     screen.is_up = true;
-    execute!(stderr(), EnterAlternateScreen, Hide)?;
-    ratatui::Terminal::new(CrosstermBackend::new(stderr()))
+    let mut out = Buffered::default();
+    execute!(out, EnterAlternateScreen, Hide)?;
+    ratatui::Terminal::new(CrosstermBackend::new(Buffered::default()))
 }
 
 /// Draws; `false` when the screen is no longer the view's.
@@ -243,7 +253,7 @@ fn draw(terminal: &mut Backend, shared: &Shared, state: RunState) -> io::Result<
         let seen = shared.seen();
         (seen.frame.clone(), seen.points.clone())
     };
-    let screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let screen = screen();
     if !screen.is_up {
         return Ok(false);
     }
@@ -303,7 +313,7 @@ mod tests {
         let control = Control::new(1);
         let view = Terminal::start(sample::about(), None, theme, &control, &[]).unwrap();
         view.see(sample::frame(1.0));
-        let is_up = || SCREEN.lock().unwrap_or_else(PoisonError::into_inner).is_up;
+        let is_up = || screen().is_up;
         while !is_up() {
             thread::sleep(Duration::from_millis(10));
         }

@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 
-use crate::finding::{Finding, ms_text, rate_text};
+use loadr_figures::{duration_apart, markup};
+
+use crate::finding::{Finding, rate_text};
 use crate::record::{Probe, Verdict};
 
 const WIDTH: f64 = 820.0;
@@ -80,8 +82,8 @@ impl Frame {
             out,
             "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
              <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
-            escaped(title),
-            escaped(description)
+            markup(title),
+            markup(description)
         );
         let axis = |(from, to), start, end, is_log| Axis {
             from,
@@ -156,7 +158,7 @@ impl Frame {
             WIDTH - RIGHT,
             LEFT + 6.0,
             at - 5.0,
-            escaped(label)
+            markup(label)
         );
     }
 
@@ -171,7 +173,7 @@ impl Frame {
             if is_right { at - 6.0 } else { at + 6.0 },
             TOP + 12.0 + 15.0 * row as f64,
             if is_right { "end" } else { "start" },
-            escaped(label)
+            markup(label)
         );
     }
 
@@ -201,7 +203,7 @@ impl Frame {
                 format!("<circle class=\"uncounted\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>")
             }
         };
-        let _ = write!(self.out, "<g>{shape}<title>{}</title></g>", escaped(says));
+        let _ = write!(self.out, "<g>{shape}<title>{}</title></g>", markup(says));
     }
 
     fn end(mut self) -> String {
@@ -264,7 +266,7 @@ pub(crate) fn latency(finding: &Finding) -> Option<String> {
     frame.axes(
         "iterations a second",
         "response time from the due moment",
-        ms_text,
+        duration_apart,
     );
     for slo in &finding.settings.slos {
         if let Some(bound) = slo.bound_ms {
@@ -289,8 +291,8 @@ pub(crate) fn latency(finding: &Finding) -> Option<String> {
             "probe {}: {}/s, p50 {}, p99 {}",
             probe.ask.number,
             rate_text(probe.ask.rate),
-            ms_text(l.p50),
-            ms_text(l.p99)
+            duration_apart(l.p50),
+            duration_apart(l.p99)
         );
         frame.mark(probe, (probe.ask.rate, l.p99), &says);
     }
@@ -349,20 +351,4 @@ pub(crate) fn scalability(finding: &Finding) -> Option<String> {
         frame.mark(probe, (n, x), &says);
     }
     Some(frame.end())
-}
-
-/// Text as HTML.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -1,5 +1,6 @@
 //! What a search has found, in the shape of its JSON file, and what it amounts to in words.
 
+use loadr_figures::duration_apart;
 use serde::Serialize;
 
 use crate::boundary::CONFIDENCE;
@@ -359,7 +360,7 @@ impl Finding {
                 " within {}: held for {} s with a p99 of {} and {} of {} requests bad by the tightest of these",
                 slos.join(" and "),
                 sustained.secs,
-                ms_text(probe.measured.latency.p99),
+                duration_apart(probe.measured.latency.p99),
                 self.tightest(probe).map_or(0, |share| share.bad),
                 probe.measured.requests
             );
@@ -505,31 +506,10 @@ pub(crate) fn rate_text(rate: f64) -> String {
     if rate >= 100.0 {
         let digits = rate.log10().floor() as i32;
         let unit = 10f64.powi((digits - 3).max(0));
-        return grouped((rate / unit).round() * unit);
+        return loadr_figures::count(((rate / unit).round() * unit) as u64);
     }
     let text = format!("{rate:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn grouped(x: f64) -> String {
-    let digits = format!("{x:.0}");
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-pub(crate) fn ms_text(ms: f64) -> String {
-    match ms {
-        x if x >= 10_000.0 => format!("{:.1} s", x / 1e3),
-        x if x >= 100.0 => format!("{x:.0} ms"),
-        x if x >= 10.0 => format!("{x:.1} ms"),
-        x => format!("{x:.2} ms"),
-    }
 }
 
 /// Of a share, without needless zeros.

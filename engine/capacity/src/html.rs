@@ -3,8 +3,10 @@
 
 use std::fmt::Write;
 
-use crate::chart::{escaped, latency, scalability};
-use crate::finding::{Finding, ms_text, percent, rate_text};
+use loadr_figures::{duration_apart, markup};
+
+use crate::chart::{latency, scalability};
+use crate::finding::{Finding, percent, rate_text};
 use crate::record::Verdict;
 use crate::text;
 
@@ -53,10 +55,12 @@ fn page(out: &mut String, finding: &Finding) -> std::fmt::Result {
     write!(
         out,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
+         form-action 'none'\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>{0}</title><style>{STYLE}</style></head>\n<body><main>\n<h1>{0}</h1>\n<p class=\"lead\">{1}</p>\n",
-        escaped(&title),
-        escaped(&finding.sentence).replace('`', "")
+        markup(&title),
+        markup(&finding.sentence).replace('`', "")
     )?;
     figures(out, finding)?;
     if let Some(chart) = latency(finding) {
@@ -73,7 +77,7 @@ fn page(out: &mut String, finding: &Finding) -> std::fmt::Result {
             "<h2>Knee</h2>\n<p>At {}/s with a p99 of {}: from there on a little more load costs much more time. By Kneedle \
              (Satopää and others, 2011) on p99 over rate.</p>",
             rate_text(knee.rate),
-            ms_text(knee.latency_ms)
+            duration_apart(knee.latency_ms)
         )?;
     }
     if let (Some(usl), Some(chart)) = (&finding.usl, scalability(finding)) {
@@ -81,18 +85,18 @@ fn page(out: &mut String, finding: &Finding) -> std::fmt::Result {
             out,
             "<h2>Scalability</h2>\n{chart}\n<p>Universal Scalability Law (Gunther 2007), fitted to {} probes: {}.</p>",
             usl.probes,
-            escaped(&usl.sentence)
+            markup(&usl.sentence)
         )?;
     }
     writeln!(
         out,
         "<h2>Cross-check</h2>\n<p>{}.</p>",
-        escaped(&finding.little.sentence)
+        markup(&finding.little.sentence)
     )?;
     if !finding.subject.notes.is_empty() {
         writeln!(out, "<h2>Notes</h2>\n<ul>")?;
         for note in &finding.subject.notes {
-            writeln!(out, "<li>{}</li>", escaped(note).replace('`', ""))?;
+            writeln!(out, "<li>{}</li>", markup(note).replace('`', ""))?;
         }
         writeln!(out, "</ul>")?;
     }
@@ -100,7 +104,7 @@ fn page(out: &mut String, finding: &Finding) -> std::fmt::Result {
     write!(
         out,
         "<p class=\"soft\">Plan {} · seed {} · rates are iterations a second{}</p>\n</main></body></html>\n",
-        escaped(finding.subject.plan_hash.get(..12).unwrap_or_default()),
+        markup(finding.subject.plan_hash.get(..12).unwrap_or_default()),
         finding.subject.seed,
         finding
             .requests_per_iteration
@@ -173,7 +177,7 @@ fn table(out: &mut String, finding: &Finding) -> std::fmt::Result {
             rate_text(m.throughput)
         )?;
         for ms in [l.p50, l.p90, l.p95, l.p99, l.p999, l.max] {
-            write!(out, "<td>{}</td>", ms_text(ms))?;
+            write!(out, "<td>{}</td>", duration_apart(ms))?;
         }
         let worst = m.shares.iter().map(|s| s.value()).fold(0.0, f64::max);
         let class = match probe.verdict {
@@ -186,7 +190,7 @@ fn table(out: &mut String, finding: &Finding) -> std::fmt::Result {
             "<td>{:.1}</td><td>{} %</td><td class=\"{class}\">{}</td></tr>",
             m.concurrency,
             percent(worst),
-            escaped(&text::result(probe, finding))
+            markup(&text::result(probe, finding))
         )?;
     }
     writeln!(out, "</tbody></table></div>")

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::finding::{Finding, ms_text, percent, rate_text};
+use loadr_figures::{duration_apart, inert};
+
+use crate::finding::{Finding, percent, rate_text};
 use crate::record::{Probe, Verdict};
 use crate::system::Phase;
 
@@ -16,7 +18,7 @@ pub fn text(finding: &Finding) -> String {
 }
 
 fn write(out: &mut String, finding: &Finding) -> std::fmt::Result {
-    writeln!(out, "{}\n", wrapped(&finding.sentence, 100))?;
+    writeln!(out, "{}\n", wrapped(&inert(&finding.sentence), 100))?;
     if finding.probes.is_empty() {
         return Ok(());
     }
@@ -36,11 +38,11 @@ fn write(out: &mut String, finding: &Finding) -> std::fmt::Result {
             rate_text(probe.ask.rate),
             m.secs,
             rate_text(m.throughput),
-            ms_text(m.latency.p50),
-            ms_text(m.latency.p99),
-            ms_text(m.latency.max),
+            duration_apart(m.latency.p50),
+            duration_apart(m.latency.p99),
+            duration_apart(m.latency.max),
             m.concurrency,
-            result(probe, finding)
+            inert(&result(probe, finding))
         )?;
     }
     writeln!(out)?;
@@ -52,7 +54,7 @@ fn write(out: &mut String, finding: &Finding) -> std::fmt::Result {
         )?;
     }
     let mut line = |name: &str, said: &str| {
-        let said = wrapped(said, 96);
+        let said = wrapped(&inert(said), 96);
         let mut lines = said.lines();
         writeln!(out, "{name}\n  {}", lines.next().unwrap_or_default())?;
         lines.try_for_each(|l| writeln!(out, "  {l}"))
@@ -63,7 +65,7 @@ fn write(out: &mut String, finding: &Finding) -> std::fmt::Result {
             &format!(
                 "at {}/s with a p99 of {}: from there on a little more load costs much more time (Kneedle)",
                 rate_text(knee.rate),
-                ms_text(knee.latency_ms)
+                duration_apart(knee.latency_ms)
             ),
         )?;
     }
@@ -97,8 +99,8 @@ pub fn probe_line(probe: &Probe) -> String {
         probe.ask.number,
         phase(probe.ask.phase),
         rate_text(probe.ask.rate),
-        ms_text(m.latency.p50),
-        ms_text(m.latency.p99),
+        duration_apart(m.latency.p50),
+        duration_apart(m.latency.p99),
     )
 }
 

@@ -490,3 +490,28 @@ fn what_was_found_is_said_in_every_form() {
     let little = &finding.little;
     assert_eq!(little.probes, 0, "nobody counted");
 }
+
+#[test]
+fn a_hostile_name_is_inert_in_every_form_and_the_page_lets_nothing_run() {
+    let settings = Settings {
+        step_secs: 4,
+        ..settings(WITHIN)
+    };
+    let hostile = "a\u{1b}[31m\u{9b}2J\r\n\u{202e}b<script>&\"'";
+    let mut subject = subject();
+    subject.plan = hostile.to_owned();
+    subject.scenario = hostile.to_owned();
+    subject.notes = vec![hostile.to_owned()];
+    let finding = Finding::new(found(&settings, PLACES), &settings, subject, None);
+    let text = loadr_capacity::text(&finding);
+    let page = loadr_capacity::report(&finding);
+    for shown in [&text, &page] {
+        let is_seen = |c: char| c == '\n' || !loadr_figures::is_hidden(c);
+        assert!(shown.chars().all(is_seen), "{shown:?}");
+        assert!(shown.contains("\\u{1b}[31m\\u{9b}2J"), "{shown}");
+    }
+    assert!(!page.contains("<script"));
+    let policy = page.find("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'");
+    // Before anything that it is about.
+    assert!(policy.unwrap() < page.find("<title>").unwrap());
+}

@@ -160,10 +160,46 @@ pub(crate) fn parse<'s, 'b>(
     )))
 }
 
-/// Whether a field goes on in a further line.
+/// How much of `more` belongs to the head that begins with `begun`, and whether that is all of it: it ends with an empty
+/// line.
+pub(crate) fn rest_of_first(begun: &[u8], more: &[u8]) -> (usize, bool) {
+    let mut line_at = 0;
+    // What there is of the line that is not over yet, unless it cannot be an empty one.
+    let seam = match begun {
+        [] | [.., b'\n'] => 0,
+        [b'\r'] | [.., b'\n', b'\r'] => 1,
+        _ => 2,
+    };
+    while let Some(len) = memchr::memchr(b'\n', &more[line_at..]) {
+        let line = &more[line_at..line_at + len];
+        let seam = if line_at == 0 { seam } else { 0 };
+        let is_empty = matches!((seam, line), (0, b"" | b"\r") | (1, b""));
+        line_at += len + 1;
+        if is_empty {
+            return (line_at, true);
+        }
+    }
+    (more.len(), false)
+}
+
+/// How many bytes of empty lines there are before the head (RFC 9112 section 2.2 has them ignored).
+pub(crate) fn empty_lines(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += match &bytes[at..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => return at,
+        };
+    }
+}
+
+/// Whether a field of the head that `bytes` begin with goes on in a further line.
 #[cold]
 pub(crate) fn is_folded(bytes: &[u8]) -> bool {
-    unfold(&mut bytes.to_vec())
+    let bytes = &bytes[empty_lines(bytes)..];
+    let (len, _) = rest_of_first(&[], bytes);
+    unfold(&mut bytes[..len].to_vec())
 }
 
 /// Puts spaces in the place of each line end within a field of the head (`obs-fold`, RFC 9112 section 5.2); whether there

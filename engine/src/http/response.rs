@@ -72,6 +72,9 @@ pub(crate) struct Reader {
     is_gathering: bool,
     /// Made when it is first needed: most users never have a response in pieces.
     gathering: Option<Box<Gathering>>,
+    /// So many bytes of interim heads were parsed where they lie.
+    #[cfg(test)]
+    work_bytes: usize,
 }
 
 /// A response in pieces.
@@ -83,10 +86,19 @@ struct Gathering {
     head_bytes: Vec<u8>,
     body_bytes: Vec<u8>,
     body_len: u64,
+    /// How much was looked at for the head that is being gathered.
+    looked_bytes: usize,
+    /// So many bytes of heads were copied or parsed.
+    #[cfg(test)]
+    work_bytes: usize,
 }
 
 /// Memory beyond this is given back after a response, so that one large body does not stay for the whole run.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// How often each byte of a head that comes in pieces may be looked at before the head is whole, and how many bytes may be
+/// in any case.
+const LOOKS: usize = 8;
+const LOOKED_FREE: usize = 16 * 1024;
 
 impl Reader {
     pub(crate) fn new() -> Self {
@@ -129,52 +141,71 @@ impl Reader {
     ) -> Result<(Advance, Option<R>), ErrorKind> {
         self.started |= !run.is_empty();
         let mut at = 0;
-        if !self.is_gathering {
-            // The head in one run, and mostly the body with it.
-            loop {
-                let mut space = header_space();
-                let parsed = head::parse(&run[at..], &mut space, wanted.expected);
-                if parsed.is_err() && head::is_folded(&run[at..]) {
-                    break;
-                }
-                let Some((head, headers)) = parsed? else {
-                    self.gather().head_bytes.extend_from_slice(&run[at..]);
-                    return Ok((Advance::More, None));
-                };
-                at += head.len;
-                if head.is_interim() {
-                    continue;
-                }
-                if let Framing::Length(length) = head.framing {
-                    check_length(length, &head, wanted)?;
-                    if (run.len() - at) as u64 >= length {
-                        let end = at + length as usize;
-                        let response = Response {
-                            status: head.status,
-                            notes: head.notes,
-                            headers,
-                            body: &run[at..end],
-                            body_len: length,
-                        };
-                        let judged = judge(&response);
-                        let done = Advance::Done {
-                            consumed: end,
-                            keep_alive: head.keep_alive,
-                        };
-                        return Ok((done, Some(judged)));
-                    }
-                }
-                let gathering = self.gather();
-                if wanted.reads_headers(&head) {
-                    gathering
-                        .head_bytes
-                        .extend_from_slice(&run[at - head.len..at]);
-                }
-                gathering.begin_body(head);
-                break;
-            }
+        if self.is_gathering && !self.gather_head(run, &mut at, wanted)? {
+            return Ok((Advance::More, None));
         }
-        self.gather().advance(run, at, wanted, judge)
+        while !self.is_gathering {
+            // The head in one run, and mostly the body with it.
+            let mut space = header_space();
+            let parsed = head::parse(&run[at..], &mut space, wanted.expected);
+            let is_folded = parsed.is_err() && head::is_folded(&run[at..]);
+            let whole = if is_folded { None } else { parsed? };
+            let Some((head, headers)) = whole else {
+                if !self.gather_head(run, &mut at, wanted)? {
+                    return Ok((Advance::More, None));
+                }
+                continue;
+            };
+            at += head.len;
+            if head.is_interim() {
+                #[cfg(test)]
+                {
+                    self.work_bytes += head.len;
+                }
+                continue;
+            }
+            if let Framing::Length(length) = head.framing {
+                check_length(length, &head, wanted)?;
+                if (run.len() - at) as u64 >= length {
+                    let end = at + length as usize;
+                    let response = Response {
+                        status: head.status,
+                        notes: head.notes,
+                        headers,
+                        body: &run[at..end],
+                        body_len: length,
+                    };
+                    let judged = judge(&response);
+                    let done = Advance::Done {
+                        consumed: end,
+                        keep_alive: head.keep_alive,
+                    };
+                    return Ok((done, Some(judged)));
+                }
+            }
+            let gathering = self.gather();
+            if wanted.reads_headers(&head) {
+                gathering
+                    .head_bytes
+                    .extend_from_slice(&run[at - head.len..at]);
+            }
+            gathering.begin_body(head);
+        }
+        self.gather().advance_body(run, at, wanted, judge)
+    }
+
+    /// [`Gathering::gather_head`]; behind an interim head nothing is gathered any more.
+    #[cold]
+    fn gather_head(
+        &mut self,
+        run: &[u8],
+        at: &mut usize,
+        wanted: &Wanted,
+    ) -> Result<bool, ErrorKind> {
+        let gathering = self.gather();
+        let is_whole = gathering.gather_head(run, at, wanted)?;
+        self.is_gathering = !(is_whole && gathering.is_at_head());
+        Ok(is_whole)
     }
 
     /// The peer has closed the connection: the end of a response that goes until then, an error otherwise.
@@ -208,6 +239,9 @@ impl Gathering {
             head_bytes: Vec::new(),
             body_bytes: Vec::new(),
             body_len: 0,
+            looked_bytes: 0,
+            #[cfg(test)]
+            work_bytes: 0,
         }
     }
 
@@ -219,37 +253,71 @@ impl Gathering {
             self.body_bytes = Vec::new();
         }
         self.body_len = 0;
+        self.looked_bytes = 0;
     }
 
-    /// The rest: what did not lie whole in the first run.
-    #[cold]
-    fn advance<R>(
+    fn is_at_head(&self) -> bool {
+        matches!(self.stage, Stage::Head)
+    }
+
+    /// Takes of the run what is of the head that is being gathered, and looks at the head when it may be whole; false when
+    /// that needs more than the run has. Of a whole one the body has begun, or, after an interim one, another head does.
+    ///
+    /// Every byte is looked at a bounded number of times, however the head is split.
+    fn gather_head(
         &mut self,
         run: &[u8],
-        mut at: usize,
+        at: &mut usize,
         wanted: &Wanted,
-        judge: impl FnOnce(&Response<'_>) -> R,
-    ) -> Result<(Advance, Option<R>), ErrorKind> {
-        while matches!(self.stage, Stage::Head) {
+    ) -> Result<bool, ErrorKind> {
+        if !self.is_at_head() {
+            return Ok(true);
+        }
+        while *at < run.len() {
+            if self.head_bytes.is_empty() {
+                let skipped = head::empty_lines(&run[*at..]);
+                self.looked_bytes += skipped;
+                *at += skipped;
+            }
             let before = self.head_bytes.len();
-            self.head_bytes.extend_from_slice(&run[at..]);
-            // A head ends with a line: without a new one, parsing again would only cost, quadratically for a head that
-            // comes byte by byte.
-            if before > 0 && self.head_bytes.len() <= HEAD_BYTES_MAX && !run[at..].contains(&b'\n')
+            let (taken, is_whole) = head::rest_of_first(&self.head_bytes, &run[*at..]);
+            self.head_bytes.extend_from_slice(&run[*at..*at + taken]);
+            #[cfg(test)]
             {
-                return Ok((Advance::More, None));
+                self.work_bytes += taken;
+            }
+            *at += taken;
+            let len = self.head_bytes.len();
+            if !is_whole && before > 0 && len <= HEAD_BYTES_MAX {
+                // A head that cannot be whole is looked at only for being wrong: at whole lines, while that costs little.
+                let has_line = memchr::memchr(b'\n', &self.head_bytes[before..]).is_some();
+                if !has_line || self.looked_bytes > LOOKS * len + LOOKED_FREE {
+                    return Ok(false);
+                }
+            }
+            self.looked_bytes += len;
+            #[cfg(test)]
+            {
+                self.work_bytes += len;
+            }
+            if self.looked_bytes > LOOKS * HEAD_BYTES_MAX * 4 {
+                // Line ends without a head.
+                return Err(ErrorKind::HeaderLimit);
             }
             head::unfold(&mut self.head_bytes);
             let mut space = header_space();
             let parsed = head::parse(&self.head_bytes, &mut space, wanted.expected)?;
             let Some((head, _)) = parsed else {
-                return Ok((Advance::More, None));
+                if is_whole {
+                    // An empty line before it.
+                    self.head_bytes.clear();
+                }
+                continue;
             };
-            // The head ends in this run, or it would have been whole before.
-            at += head.len.saturating_sub(before);
+            self.looked_bytes = 0;
             if head.is_interim() {
                 self.head_bytes.clear();
-                continue;
+                return Ok(true);
             }
             self.head_bytes.truncate(if wanted.reads_headers(&head) {
                 head.len
@@ -260,7 +328,20 @@ impl Gathering {
                 check_length(length, &head, wanted)?;
             }
             self.begin_body(head);
+            return Ok(true);
         }
+        Ok(false)
+    }
+
+    /// What did not lie whole in the first run.
+    #[cold]
+    fn advance_body<R>(
+        &mut self,
+        run: &[u8],
+        mut at: usize,
+        wanted: &Wanted,
+        judge: impl FnOnce(&Response<'_>) -> R,
+    ) -> Result<(Advance, Option<R>), ErrorKind> {
         let whole = loop {
             match &mut self.stage {
                 Stage::Length { left } => {
@@ -460,11 +541,15 @@ mod tests {
             "HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n",
             "y".repeat(HEAD_BYTES_MAX - 100)
         );
-        let began = std::time::Instant::now();
-        let runs: Vec<&[u8]> = head.as_bytes().chunks(1).collect();
-        assert!(read(&runs, &WANTED).unwrap().is_some());
-        println!("{:?}", began.elapsed());
-        assert!(began.elapsed() < std::time::Duration::from_millis(100));
+        for run in [1, 7] {
+            let mut reader = Reader::new();
+            let mut judged = None;
+            for run in head.as_bytes().chunks(run) {
+                judged = reader.advance(run, &WANTED, seen).unwrap().1;
+            }
+            assert!(judged.is_some());
+            assert!(work(&reader) < 12 * head.len(), "{}", work(&reader));
+        }
         let endless = [
             b"HTTP/1.1 200 OK\r\nX: ".as_slice(),
             &[b'y'; HEAD_BYTES_MAX],
@@ -472,6 +557,62 @@ mod tests {
         .concat();
         let runs: Vec<&[u8]> = endless.chunks(1).collect();
         assert_eq!(read(&runs, &WANTED), Err(ErrorKind::HeaderLimit));
+    }
+
+    #[test]
+    fn many_interim_and_many_folded_heads_cost_as_much_as_they_are_long() {
+        let interims = "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n".repeat(20_000);
+        let folded_interims = "HTTP/1.1 103 Early Hints\r\nLink: a\r\n b\r\n\r\n".repeat(20_000);
+        let folds = format!(
+            "HTTP/1.1 200 OK\r\nX: a\r\n{}Y: z\r\n",
+            " b\r\n".repeat(15_000)
+        );
+        for begin in [interims, folded_interims] {
+            let whole = begin + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+            assert_is_linear(whole.as_bytes());
+        }
+        assert_is_linear((folds + "Content-Length: 2\r\n\r\nhi").as_bytes());
+    }
+
+    fn work(reader: &Reader) -> usize {
+        let gathering = reader.gathering.as_ref();
+        reader.work_bytes + gathering.map_or(0, |gathering| gathering.work_bytes)
+    }
+
+    /// In runs of any length.
+    fn assert_is_linear(whole: &[u8]) {
+        for run in [1, 5, 100, 4096, whole.len()] {
+            let mut reader = Reader::new();
+            let mut judged = None;
+            for run in whole.chunks(run) {
+                judged = reader.advance(run, &WANTED, seen).unwrap().1;
+            }
+            assert_eq!(judged.unwrap().2, b"hi", "{run}");
+            let work = work(&reader);
+            assert!(work < 14 * whole.len(), "{run}: {work} of {}", whole.len());
+        }
+    }
+
+    #[test]
+    fn empty_lines_before_a_head_are_skipped_and_not_for_ever() {
+        for run in [&b"\r\n".repeat(2048)[..], b"\r", b"\n"] {
+            let mut reader = Reader::new();
+            let mut runs = 0;
+            let mut given = 0;
+            // The lone ones take turns, so that each line end comes in two runs.
+            let turns: [&[u8]; 2] = if run.len() == 1 {
+                [b"\r", b"\n"]
+            } else {
+                [run, run]
+            };
+            while let Ok((advance, _)) = reader.advance(turns[runs % 2], &WANTED, seen) {
+                assert_eq!(advance, Advance::More);
+                given += turns[runs % 2].len();
+                runs += 1;
+            }
+            assert!(given <= 4 * LOOKS * HEAD_BYTES_MAX, "{given}");
+            assert!(reader.gather().head_bytes.len() <= 2);
+        }
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 mod distribution;
 mod environment;
-pub mod figures;
 mod histograms;
 mod merge;
 mod read;

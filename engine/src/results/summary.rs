@@ -357,10 +357,11 @@ impl Summary {
     }
 }
 
-/// 130 interrupted, 98 the figures are the generator's and `--strict` was given (whatever was judged by them counts for
+/// 1 a shard broke off, 130 interrupted, 98 the figures are the generator's and `--strict` was given (whatever was judged by them counts for
 /// little then), 99 a threshold failed, 1 the plan aborted itself, 0 all held.
 fn exit_code(stopped: Option<&StopReason>, thresholds_passed: bool, unsound: bool) -> u8 {
     match stopped {
+        Some(StopReason::Broken(_)) => 1,
         Some(StopReason::Interrupted) => 130,
         _ if unsound => 98,
         _ if !thresholds_passed => 99,
@@ -376,7 +377,7 @@ fn describe(reason: &StopReason) -> String {
         StopReason::Steered => "stopped by whoever steered it".to_owned(),
         StopReason::Assert(name) => format!("the assert `{name}` failed (on_failure: abort_test)"),
         StopReason::Threshold(name) => format!("the threshold `{name}` failed (abort_on_fail)"),
-        StopReason::Watcher(why) => why.clone(),
+        StopReason::Watcher(why) | StopReason::Broken(why) => why.clone(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Result, Write};
 
 use anstyle::{AnsiColor, Style};
+use loadr_figures::{bytes, duration, inert, rate};
 
-use super::figures::{bytes, duration, inert, rate};
 use super::summary::{Aggregates, SeriesSummary, Summary};
 use crate::metrics::METRICS;
 
@@ -108,7 +108,7 @@ impl Page {
         if s.generator.bottleneck {
             self.warn(BAD, "The generator may have been the bottleneck:")?;
             for reason in &s.generator.reasons {
-                self.warn(WARNING, &format!("  {reason}"))?;
+                self.warn(WARNING, &format!("  {}", inert(reason)))?;
             }
             self.out.push('\n');
         }

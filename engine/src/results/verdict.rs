@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use loadr_config::Executor;
 use serde::{Deserialize, Serialize};
 
+use crate::control::StopReason;
 use crate::error_kind::ErrorKind;
 use crate::run::Outcome;
 use crate::steer::Steps;
@@ -71,6 +72,9 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
     let late_max_ms = records.iter().map(|r| r.late_max_ns).max().unwrap_or(0) as f64 / 1e6;
     let mut reasons = Vec::new();
     let mut notes = Vec::new();
+    if let Some(StopReason::Broken(why)) = &outcome.stopped {
+        reasons.push(why.clone());
+    }
     if dropped > 0 {
         reasons.push(format!(
             "dropped iterations: {dropped} of {due} that were due found every virtual user busy and `max_vus` reached, \

@@ -1,6 +1,6 @@
 //! Where a virtual user's cache stands: before a request goes out, and after its response has come.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,8 @@ pub(super) struct Caching {
 struct Asked {
     /// As it goes out, with what the cache asks of the target.
     bytes: Vec<u8>,
+    /// Without that and without cookies, where it is kept, see [`Call::is_kept`].
+    plain: Vec<u8>,
     state: State,
 }
 
@@ -45,6 +47,12 @@ impl Caching {
         head.clear();
         head.extend_from_slice(&self.asked.borrow().bytes);
         !head.is_empty()
+    }
+
+    /// The same without what was added to it, where that is kept.
+    pub(super) fn asked_plain(&self) -> Option<Ref<'_, Vec<u8>>> {
+        let plain = Ref::map(self.asked.borrow(), |asked| &asked.plain);
+        (!plain.is_empty()).then_some(plain)
     }
 
     /// For what runs beside the user: the same cache, requests of its own.
@@ -78,6 +86,7 @@ impl Shard {
         let mut asked = caching.asked.borrow_mut();
         asked.state = State::Bypass;
         asked.bytes.clear();
+        asked.plain.clear();
         // A GET with content means what only its target knows (RFC 9110 section 9.3.1).
         if call.method() != "GET" || call.request.body.is_some() {
             return Ok(None);
@@ -87,6 +96,10 @@ impl Shard {
             let (_, body) = &mut *scratch;
             self.render_request(call, &mut asked.bytes, body)
                 .map_err(Broken::Unsent)?;
+            if call.is_kept(self) {
+                let Asked { bytes, plain, .. } = &mut *asked;
+                plain.extend_from_slice(bytes);
+            }
             if call.request.http.sends_cookies && !call.own.jar.borrow().is_empty() {
                 self.add_cookies(call, &mut asked.bytes, body);
             }
@@ -106,6 +119,9 @@ impl Shard {
             Found::Stale => State::Validates,
             Found::Fresh => {
                 drop(asked);
+                let asked = caching.asked_plain();
+                let sent = asked.as_deref();
+                let call = Call { sent, ..call };
                 return self.answer_kept(call, &kept, head_len, 0).map(Some);
             }
         };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use loadr_config::OriginId;
 use loadr_ring::Slot;
 
+use super::caching::Caching;
 use super::exchange::{Broken, Call};
 use super::show::Shown;
 use super::state::{Prepared, Shard};
@@ -31,7 +32,7 @@ pub(super) struct Client {
     /// By [`OriginId`].
     pub(super) connections: Vec<Option<Connection>>,
     pub(super) reader: Reader,
-    /// The last request with content that a redirect may want again.
+    /// The last request that is kept, see [`Call::is_kept`].
     pub(super) sent: Vec<u8>,
     /// When people are shown what it sends and gets.
     pub(super) shown: Option<Box<Shown>>,
@@ -166,9 +167,12 @@ impl Client {
                         .render_request(call, head, body)
                         .map_err(Broken::Unsent)?;
                 }
-                if call.is_kept() {
+                if call.is_kept(shard) {
                     self.sent.clear();
-                    self.sent.extend_from_slice(head);
+                    match call.caching.and_then(Caching::asked_plain) {
+                        Some(plain) => self.sent.extend_from_slice(&plain),
+                        None => self.sent.extend_from_slice(head),
+                    }
                 }
                 if sends_cookies && !is_ready {
                     shard.add_cookies(call, head, body);

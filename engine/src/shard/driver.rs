@@ -264,6 +264,8 @@ impl Driver {
             if let Some(samples) = &mut shard.record.borrow_mut().samples {
                 samples.now_ns = reaped_ns;
             }
+            #[cfg(test)]
+            shard.control.break_here(self.spec.index);
             glommio::executor().yield_now().await;
         }
         self.hand_over(now_ns(), true);
@@ -455,6 +457,16 @@ impl Driver {
         (self.handed_over_ns, self.handed_over_cpu_ns) = (now_ns, cpu_ns);
         // The aggregator is gone only when the run is being torn down.
         let _ = self.spec.handovers.send(handover);
+    }
+}
+
+impl Drop for Driver {
+    /// A shard that breaks off has measured something since it last handed over.
+    fn drop(&mut self) {
+        // What was being written when it broke off may still be lent.
+        if !self.spec.start.has_ended() && self.shard.record.try_borrow_mut().is_ok() {
+            self.hand_over(now_ns(), true);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::caching::Caching;
 use super::client::Client;
 use super::hop::{Hop, Moved};
 use super::judge::{Judge, Verdict};
-use super::state::Shard;
+use super::state::{Prepared, Shard};
 use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
@@ -38,6 +38,8 @@ pub(super) struct Call<'c> {
     /// Where a redirect sent it.
     pub(super) hop: Option<&'c Hop>,
     pub(super) origin: OriginId,
+    /// What went out, without cookies, where that was kept.
+    pub(super) sent: Option<&'c Vec<u8>>,
     pub(super) own: &'c Own,
     /// When the plan has the user keep responses.
     pub(super) caching: Option<&'c Caching>,
@@ -59,6 +61,7 @@ impl<'c> Call<'c> {
             request,
             hop,
             origin: hop.map_or(request.origin, |hop| hop.origin),
+            sent: None,
             own,
             caching: None,
             task,
@@ -66,11 +69,17 @@ impl<'c> Call<'c> {
     }
 
     /// Whether its bytes are kept until its response has come: a redirect may want the same content, and is of the same
-    /// trace, which rendering again need not give.
-    pub(super) fn is_kept(&self) -> bool {
+    /// trace; what a response says is of the URL that was asked for. Rendering again need not give any of it.
+    pub(super) fn is_kept(&self, shard: &Shard) -> bool {
+        let varies = || {
+            matches!(
+                shard.prepared[self.id.at()],
+                Prepared::Templated { varies: true }
+            )
+        };
         let http = &self.request.http;
-        let is_traced = http.traces && self.caching.is_none();
-        http.redirects > 0 && (self.request.body.is_some() || is_traced)
+        http.redirects > 0 && self.request.body.is_some()
+            || (http.redirects > 0 || http.keeps_cookies || http.caches) && varies()
     }
 
     pub(super) fn method(&self) -> &'c str {
@@ -238,10 +247,14 @@ impl Client {
                     }
                     let run_len = run.len();
                     let duration_ns = end_ns.saturating_sub(begun_ns);
+                    let call = Call {
+                        sent: call.is_kept(&shard).then_some(&self.sent),
+                        ..*call
+                    };
                     let judge = |response: &Response<'_>| {
                         (
                             response.status,
-                            shard.answer(*call, response, wanted.notes, duration_ns),
+                            shard.answer(call, response, wanted.notes, duration_ns),
                         )
                     };
                     match self.reader.advance(run, &wanted, judge) {
@@ -353,6 +366,10 @@ impl Client {
         let shard = Rc::clone(&self.shard);
         let duration_ns = sample.sending + sample.waiting + sample.receiving;
         if errno == 0 {
+            let call = Call {
+                sent: call.is_kept(&shard).then_some(&self.sent),
+                ..call
+            };
             let judge = |response: &Response<'_>| {
                 (
                     response.status,

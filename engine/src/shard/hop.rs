@@ -2,6 +2,7 @@
 
 use loadr_config::{Made, OriginId, Request};
 
+use super::caching::Caching;
 use super::client::Client;
 use super::exchange::{Broken, Call};
 use super::state::{Prepared, Shard};
@@ -64,7 +65,7 @@ impl Shard {
                 }
             }
             (None, Prepared::Static(bytes)) => head.extend_from_slice(bytes),
-            (None, Prepared::Templated) => {
+            (None, Prepared::Templated { .. }) => {
                 let vars = &*call.own.vars.borrow();
                 let Request {
                     head: template,
@@ -117,9 +118,15 @@ impl Shard {
         if let Some(hop) = call.hop {
             return hop.place.clone();
         }
+        if let Some(sent) = call.sent {
+            return Place {
+                authority: self.authority(call.origin),
+                target: target(sent).to_vec(),
+            };
+        }
         let mut scratch = self.scratch.borrow_mut();
         let (head, body) = &mut *scratch;
-        // It was sent, so it renders.
+        // It was sent, so it renders, and it is not kept, so it renders to the same.
         let _ = self.render_request(call, head, body);
         Place {
             authority: self.authority(call.origin),
@@ -145,15 +152,15 @@ impl Client {
         let mut bytes = Vec::new();
         let mut scratch = self.shard.scratch.borrow_mut();
         let (head, body) = &mut *scratch;
-        let is_kept = call.hop.is_none()
-            && call.is_kept()
-            && matches!(self.shard.prepared[call.id.at()], Prepared::Templated);
-        let sent = if is_kept {
-            &self.sent
-        } else {
-            let rendered = self.shard.render_request(call, head, body);
-            rendered.map_err(Broken::Unsent)?;
-            head
+        let asked = call.caching.and_then(Caching::asked_plain);
+        let sent = match (&asked, call.hop) {
+            (Some(asked), None) => &**asked,
+            (None, None) if call.is_kept(&self.shard) => self.sent.as_slice(),
+            _ => {
+                let rendered = self.shard.render_request(call, head, body);
+                rendered.map_err(Broken::Unsent)?;
+                head.as_slice()
+            }
         };
         let change = Change {
             to_get: becomes_get(moved.status, method(sent)),

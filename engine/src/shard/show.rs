@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::rc::Rc;
 
 use loadr_config::{OriginId, RequestId, Secrets};
+use loadr_figures::inert;
 
 use super::state::Shard;
 
@@ -154,20 +155,6 @@ fn head_len(bytes: &[u8]) -> usize {
             return at;
         }
     }
-}
-
-/// Without what a terminal would act on, or what would make a text read as another.
-fn inert(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        match c {
-            '\r' | '\n' | '\t' => out.extend(c.escape_default()),
-            c if c.is_control() || turns => out.extend(c.escape_unicode()),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use loadr_config::{OriginId, Program, Request, RequestId, ScenarioId};
+use loadr_config::{OriginId, Piece, Program, Request, RequestId, ScenarioId, Source};
 use loadr_ring::{Event, Ring, Slot};
 use rustls::ClientConfig;
 
@@ -32,8 +32,11 @@ use crate::schedule::{Leased, Pace, Paced, Pool};
 pub(crate) enum Prepared {
     /// They are the same every time.
     Static(Box<[u8]>),
-    /// They have holes.
-    Templated,
+    /// They have holes, or something is added to them.
+    Templated {
+        /// Whether what is in the holes is made afresh each time.
+        varies: bool,
+    },
 }
 
 impl Prepared {
@@ -44,7 +47,27 @@ impl Prepared {
         if is_plain && !request.http.caches {
             Self::new(request)
         } else {
-            Self::Templated
+            Self::templated(request)
+        }
+    }
+
+    fn templated(request: &Request) -> Self {
+        let templates = [Some(&request.head), request.body.as_ref()];
+        let mut pieces = templates
+            .into_iter()
+            .flatten()
+            .flat_map(|template| &template.pieces);
+        let is_made = |piece: &Piece| {
+            matches!(
+                piece,
+                Piece::Value {
+                    source: Source::Made(_),
+                    ..
+                }
+            )
+        };
+        Self::Templated {
+            varies: pieces.any(is_made),
         }
     }
 
@@ -56,7 +79,7 @@ impl Prepared {
         {
             match template.constant() {
                 Some(parts) => parts.into_iter().for_each(|part| bytes.extend(part)),
-                None => return Self::Templated,
+                None => return Self::templated(request),
             }
         }
         Self::Static(bytes.into())

@@ -64,6 +64,8 @@ pub enum End {
     Reset,
     /// Says nothing more and stays open.
     Stall,
+    /// Closes after 200 ms.
+    Linger,
 }
 
 impl Reply {
@@ -155,6 +157,10 @@ fn serve(
         match reply.end {
             End::Stay => {}
             End::Close => return,
+            End::Linger => {
+                std::thread::sleep(Duration::from_millis(200));
+                return;
+            }
             End::Stall => {
                 let _ = stream.read(&mut [0; 1024]);
                 return;

@@ -1,13 +1,14 @@
 //! The endpoint that is scraped: `GET /metrics` over HTTP/1.1, one answer a connection.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loadr_config::Histograms;
+use loadr_http::{Door, Limits, Request, Unreadable, answer, close, send};
 
 use super::exposition::{protobuf, text};
 use crate::second::Second;
@@ -15,14 +16,20 @@ use crate::tally::Tally;
 use crate::totals::Totals;
 use crate::worker::Sink;
 
-/// The most bytes of a request.
-const REQUEST_BYTES_MAX: usize = 8 << 10;
-/// The most header fields of a request.
-const HEADERS_MAX: usize = 64;
-/// How long one request may take to come, and its answer to go.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The most connections at once; more are closed at once.
-const CONNECTIONS_MAX: usize = 16;
+const TEXT: &str = "text/plain";
+const DOOR: Door = Door {
+    name: "output",
+    connections_max: 16,
+    refusal: (TEXT, "too many connections\n"),
+};
+/// A scrape has no body; what has one is told that it must not.
+const LIMITS: Limits = Limits {
+    head_bytes: 8 << 10,
+    body_bytes: 8 << 10,
+    time: Duration::from_secs(3),
+};
+/// How long is waited for an answered client to close.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// The housekeeping thread's view of the endpoint.
 pub(crate) struct Page {
@@ -41,7 +48,6 @@ struct Shared {
     is_final: AtomicBool,
     /// Whether those were scraped.
     is_done: AtomicBool,
-    connections: AtomicUsize,
 }
 
 /// The output's thread's end: takes in seconds.
@@ -65,20 +71,14 @@ impl Page {
             was_scraped: AtomicBool::new(false),
             is_final: AtomicBool::new(false),
             is_done: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
         });
         let own = Arc::clone(&shared);
         // It ends with the process: a scrape may come as long as that is there.
         thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
-                for stream in listener.incoming() {
-                    match stream {
-                        Ok(stream) => answer(stream, &own),
-                        // Out of descriptors, say: not at once again.
-                        Err(_) => thread::sleep(Duration::from_millis(50)),
-                    }
-                }
+                let accept = || listener.accept().map(|(stream, _)| stream);
+                DOOR.take(accept, || false, move |stream| exchange(stream, &own));
             })
             .map_err(fail)?;
         let scraped = Scraped {
@@ -126,63 +126,28 @@ impl Sink for Scraped {
     }
 }
 
-/// Answers on a thread of its own, so that one slow client holds up no other.
-fn answer(stream: TcpStream, shared: &Arc<Shared>) {
-    if shared.connections.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-        shared.connections.fetch_sub(1, Ordering::AcqRel);
-        return;
-    }
-    let own = Arc::clone(shared);
-    let spawned = thread::Builder::new()
-        .name("output".to_owned())
-        .spawn(move || {
-            // A client that is gone is no error of ours.
-            let _ = exchange(&stream, &own);
-            own.connections.fetch_sub(1, Ordering::AcqRel);
-        });
-    if spawned.is_err() {
-        shared.connections.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-fn exchange(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let deadline = Instant::now() + EXCHANGE_TIMEOUT;
-    stream.set_write_timeout(Some(EXCHANGE_TIMEOUT))?;
-    let mut bytes = Vec::new();
-    let request = loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || bytes.len() >= REQUEST_BYTES_MAX {
-            return respond(stream, "431 Request Header Fields Too Large", "", b"");
-        }
-        stream.set_read_timeout(Some(left))?;
-        let mut piece = [0; 1024];
-        let n = stream.read(&mut piece)?;
-        if n == 0 {
-            return Ok(());
-        }
-        bytes.extend_from_slice(&piece[..n]);
-        match Request::parse(&bytes) {
-            Ok(Some(request)) => break request,
-            Ok(None) => {}
-            Err(()) => return respond(stream, "400 Bad Request", "", b""),
+/// Answers a connection; a client that is gone is no error of ours.
+fn exchange(mut stream: TcpStream, shared: &Shared) {
+    let request = match Request::read(&mut stream, &LIMITS) {
+        Ok(request) => request,
+        Err(Unreadable::Gone) => return,
+        Err(Unreadable::Refused(status, why)) => {
+            return reply(&mut stream, &answer(status, TEXT, "", why.as_bytes()));
         }
     };
-    if request.method != "GET" && request.method != "HEAD" {
-        return respond(stream, "405 Method Not Allowed", "text/plain", b"GET it\n");
+    let is_head = request.method == "HEAD";
+    if request.method != "GET" && !is_head {
+        return reply(&mut stream, &answer(405, TEXT, "", b"GET it\n"));
     }
-    if request.path.split('?').next() != Some("/metrics") {
-        return respond(
-            stream,
-            "404 Not Found",
-            "text/plain",
-            b"metrics are at /metrics\n",
-        );
+    if request.path() != "/metrics" {
+        let text = b"metrics are at /metrics\n";
+        return reply(&mut stream, &answer(404, TEXT, "", text));
     }
     // Before the totals are read: what is read after it is final if this is.
     let is_final = shared.is_final.load(Ordering::Acquire);
     let (kind, body) = {
         let totals = shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared.histograms == Histograms::Native && request.takes_protobuf {
+        if shared.histograms == Histograms::Native && takes_protobuf(&request) {
             (
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
                 protobuf(&totals),
@@ -194,63 +159,35 @@ fn exchange(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             )
         }
     };
-    let body = if request.method == "HEAD" {
-        Vec::new()
-    } else {
-        body
-    };
-    respond(stream, "200 OK", kind, &body)?;
-    shared.was_scraped.store(true, Ordering::Release);
-    if is_final {
-        shared.is_done.store(true, Ordering::Release);
-    }
-    Ok(())
-}
-
-fn respond(mut stream: &TcpStream, status: &str, kind: &str, body: &[u8]) -> io::Result<()> {
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)
-}
-
-/// What a request asks for.
-#[derive(Debug, PartialEq, Eq)]
-struct Request {
-    method: String,
-    path: String,
-    takes_protobuf: bool,
-}
-
-impl Request {
-    /// `None`: there is more to come.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, ()> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut request = httparse::Request::new(&mut headers);
-        match request.parse(bytes) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Ok(None),
-            Err(_) => return Err(()),
+    let body = if is_head { &[][..] } else { &body };
+    if send(&mut stream, &answer(200, kind, "", body)).is_ok() {
+        shared.was_scraped.store(true, Ordering::Release);
+        if is_final {
+            shared.is_done.store(true, Ordering::Release);
         }
-        let takes_protobuf = request.headers.iter().any(|header| {
-            let value = String::from_utf8_lossy(header.value);
-            header.name.eq_ignore_ascii_case("accept")
-                && value.contains("application/vnd.google.protobuf")
-                && value.contains("io.prometheus.client.MetricFamily")
-        });
-        Ok(Some(Self {
-            method: request.method.unwrap_or_default().to_owned(),
-            path: request.path.unwrap_or_default().to_owned(),
-            takes_protobuf,
-        }))
+        close(&mut stream, LINGER);
     }
+}
+
+fn reply(stream: &mut TcpStream, bytes: &[u8]) {
+    if send(stream, bytes).is_ok() {
+        close(stream, LINGER);
+    }
+}
+
+fn takes_protobuf(request: &Request) -> bool {
+    request.all("accept").any(|value| {
+        value.contains("application/vnd.google.protobuf")
+            && value.contains("io.prometheus.client.MetricFamily")
+    })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use std::io::{Read, Write};
+    use std::time::Instant;
+
     use super::*;
     use crate::second::Value;
     use crate::second::tests::{key, second};
@@ -292,7 +229,7 @@ mod tests {
         let accept = "Accept: application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited\r\n";
         let answer = ask(at, &format!("GET /metrics HTTP/1.1\r\n{accept}\r\n"));
         assert!(
-            answer.contains("content-type: application/vnd.google.protobuf"),
+            answer.contains("Content-Type: application/vnd.google.protobuf"),
             "{answer}"
         );
         assert!(!page.is_awaited(), "the run is not over");

@@ -1,7 +1,5 @@
 //! Remote writes (protocol 1.0: `prometheus.WriteRequest`, compressed with Snappy).
 
-use std::sync::Arc;
-
 use loadr_config::{Histograms, Receiver};
 
 use super::exposition::{ZERO_THRESHOLD, classic, inert, spans};
@@ -9,10 +7,9 @@ use super::names::{base, labels};
 use crate::distribution::{Running, SCALE};
 use crate::http::Client;
 use crate::protobuf::Message;
-use crate::second::Second;
+use crate::so_far::{Failure, SoFar, Tell};
 use crate::tally::Tally;
 use crate::totals::{Total, TotalValue, Totals};
-use crate::worker::Sink;
 
 /// The most series of one request, a bucket being one.
 const SERIES_MAX: usize = 5_000;
@@ -26,31 +23,26 @@ const HEADERS: &[(&str, &str)] = &[
 pub(crate) struct RemoteWrite {
     client: Client,
     histograms: Histograms,
-    totals: Totals,
-    /// Points that the totals have and the receiver has not, at their latest moment.
-    pending: usize,
-    is_behind: bool,
 }
 
 impl RemoteWrite {
-    pub(crate) fn new(receiver: &Receiver, histograms: Histograms) -> Result<Self, String> {
-        Ok(Self {
+    pub(crate) fn new(receiver: &Receiver, histograms: Histograms) -> Result<SoFar<Self>, String> {
+        Ok(SoFar::new(Self {
             client: Client::new(receiver)?,
             histograms,
-            totals: Totals::default(),
-            pending: 0,
-            is_behind: false,
-        })
+        }))
     }
+}
 
-    fn send(&mut self, tally: &Tally) {
+impl Tell for RemoteWrite {
+    fn tell(&mut self, totals: &Totals, tally: &Tally) -> Result<(), Failure> {
         let mut batch = Batch {
             request: Message::new(),
             series: 0,
-            time_ms: self.totals.last_ms,
+            time_ms: totals.last_ms,
         };
         let mut encoder = snap::raw::Encoder::new();
-        let all = self.totals.by_metric();
+        let all = totals.by_metric();
         let mut all = all.iter().peekable();
         while let Some(total) = all.next() {
             batch.add(total, self.histograms);
@@ -63,32 +55,12 @@ impl RemoteWrite {
                 Ok(body) => self.client.post(HEADERS, &body, tally).map_err(|f| f.text),
                 Err(error) => Err(error.to_string()),
             };
-            if let Err(error) = sent {
-                self.is_behind = true;
-                return tally.failed(error);
-            }
+            sent.map_err(|text| Failure {
+                text,
+                is_worth_another: true,
+            })?;
         }
-        self.is_behind = false;
-        tally.delivered(self.pending);
-    }
-}
-
-impl Sink for RemoteWrite {
-    fn deliver(&mut self, seconds: &[Arc<Second>], tally: &Tally) {
-        for (second, left) in seconds.iter().zip((0..seconds.len()).rev()) {
-            self.totals.add(second);
-            self.pending = second.points.len();
-            // A receiver that has failed is told the latest of those that have waited: the rest is in it.
-            if left == 0 || !self.is_behind {
-                self.send(tally);
-            }
-        }
-    }
-
-    fn finish(&mut self, tally: &Tally) {
-        if self.is_behind {
-            self.send(tally);
-        }
+        Ok(())
     }
 }
 

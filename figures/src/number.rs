@@ -1,19 +1,31 @@
-//! Figures and names as people read them, in the summary and wherever else a run is shown.
+//! Figures with the unit that fits.
 
-/// Milliseconds with the unit that fits, three significant digits.
+/// Milliseconds with the unit that fits, three significant digits: `45.7ms`, `2m05s`.
 #[must_use]
 pub fn duration(ms: f64) -> String {
+    lasting(ms, "")
+}
+
+/// [`duration`] with the unit apart, for running text: `45.7 ms`, `2 m 05 s`.
+#[must_use]
+pub fn duration_apart(ms: f64) -> String {
+    lasting(ms, " ")
+}
+
+fn lasting(ms: f64, gap: &str) -> String {
     let (value, unit) = match ms {
+        _ if !ms.is_finite() => return "–".to_owned(),
         _ if ms <= 0.0 => return "0".to_owned(),
         _ if ms < 1.0 => (ms * 1e3, "µs"),
         _ if ms < 1e3 => (ms, "ms"),
         _ if ms < 60e3 => (ms / 1e3, "s"),
         _ => {
             let secs = (ms / 1e3).round() as u64;
-            return if secs < 3600 {
-                format!("{}m{:02}s", secs / 60, secs % 60)
+            let (hours, minutes) = (secs / 3600, secs / 60 % 60);
+            return if hours == 0 {
+                format!("{minutes}{gap}m{gap}{:02}{gap}s", secs % 60)
             } else {
-                format!("{}h{:02}m", secs / 3600, secs / 60 % 60)
+                format!("{hours}{gap}h{gap}{minutes:02}{gap}m")
             };
         }
     };
@@ -22,17 +34,30 @@ pub fn duration(ms: f64) -> String {
     } else {
         usize::from(value < 100.0)
     };
-    format!("{value:.digits$}{unit}")
+    format!("{value:.digits$}{gap}{unit}")
 }
 
 /// So many a second.
 #[must_use]
 pub fn rate(per_second: f64) -> String {
-    if per_second < 100.0 {
+    if !per_second.is_finite() {
+        "–".to_owned()
+    } else if per_second < 100.0 {
         format!("{per_second:.2}")
     } else {
         format!("{per_second:.0}")
     }
+}
+
+/// A share, 0 to 1.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    // A failure in a million is not none.
+    if percent > 0.0 && percent < 0.01 {
+        return "< 0.01 %".to_owned();
+    }
+    format!("{percent:.2} %")
 }
 
 /// An amount of bytes, decimal.
@@ -45,11 +70,8 @@ pub fn bytes(count: f64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 {
-        format!("{value:.0} B")
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    let digits = usize::from(unit > 0);
+    format!("{value:.digits$} {}", UNITS[unit])
 }
 
 /// A whole number with its thousands apart: `1,234,567`.
@@ -66,24 +88,6 @@ pub fn count(n: u64) -> String {
     out
 }
 
-/// Text from outside, with what would steer a terminal or reorder a line made visible: control characters (terminal
-/// escapes among them), line separators and the marks of writing direction.
-#[must_use]
-pub fn inert(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let hidden = c.is_control()
-                || matches!(
-                    c,
-                    '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-                );
-            let escaped = hidden.then(|| c.escape_default());
-            let plain = (!hidden).then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,27 +95,21 @@ mod tests {
     #[test]
     fn durations_have_the_unit_that_fits() {
         let cases = [
-            (0.0, "0"),
-            (0.0051, "5.10µs"),
-            (0.336, "336µs"),
-            (1.0, "1.00ms"),
-            (45.67, "45.7ms"),
-            (999.4, "999ms"),
-            (2345.0, "2.35s"),
-            (125_000.0, "2m05s"),
-            (7_500_000.0, "2h05m"),
+            (0.0, "0", "0"),
+            (0.0051, "5.10µs", "5.10 µs"),
+            (0.336, "336µs", "336 µs"),
+            (1.0, "1.00ms", "1.00 ms"),
+            (45.67, "45.7ms", "45.7 ms"),
+            (999.4, "999ms", "999 ms"),
+            (2345.0, "2.35s", "2.35 s"),
+            (125_000.0, "2m05s", "2 m 05 s"),
+            (7_500_000.0, "2h05m", "2 h 05 m"),
+            (f64::NAN, "–", "–"),
         ];
-        for (ms, text) in cases {
+        for (ms, text, apart) in cases {
             assert_eq!(duration(ms), text);
+            assert_eq!(duration_apart(ms), apart);
         }
-    }
-
-    #[test]
-    fn terminal_escapes_and_marks_of_direction_are_shown_inert() {
-        assert_eq!(
-            inert("a\x1b[31mb\r\n\u{202e}\u{61c}\u{2028}é"),
-            "a\\u{1b}[31mb\\r\\n\\u{202e}\\u{61c}\\u{2028}é"
-        );
     }
 
     #[test]
@@ -133,5 +131,13 @@ mod tests {
         for (n, text) in cases {
             assert_eq!(count(n), text);
         }
+    }
+
+    #[test]
+    fn a_small_share_is_not_none() {
+        assert_eq!(
+            [percent(0.5), percent(1e-7), percent(0.0)],
+            ["50.00 %", "< 0.01 %", "0.00 %"]
+        );
     }
 }
