@@ -85,6 +85,7 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         seed: args.seed.unwrap_or_else(seed),
         is_strict: args.strict,
         shows_http: args.http_debug,
+        ..RunSpec::default()
     };
     // Last of all that can fail before the run: files are emptied, ports are taken.
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;

@@ -79,6 +79,9 @@ pub struct Program {
     pub name: String,
     /// SHA-256 of the effective plan (after overlays and overrides), lower-case hexadecimal.
     pub plan_hash: String,
+    /// SHA-256 of what the plan is given from outside: the content of each file that it reads and the value of each variable
+    /// of the environment, but for secrets. Lower-case hexadecimal.
+    pub inputs_hash: String,
     /// Every origin that a request can go to, each once.
     pub origins: Vec<Origin>,
     /// `defaults.http.tls`.

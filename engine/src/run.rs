@@ -2,14 +2,13 @@
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use glommio::{LocalExecutorBuilder, Placement};
 use loadr_config::{Diagnostic, Program};
 
 use crate::addresses::{Refresher, Resolve, SystemResolver};
 use crate::aggregate::Aggregate;
-use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
 use crate::cores::stand_aside;
 use crate::error_kind::ErrorKind;
@@ -20,12 +19,14 @@ use crate::moment::Moment;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
+use crate::segment::{Segment, load_hash};
 use crate::shard::{self, ShardSpec, Shared};
+use crate::start::{Start, Started, unix_ms};
 use crate::steer::Steps;
 use crate::thresholds::{self, ThresholdResult};
 
 /// What a run needs beside its program.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunSpec {
     /// One shard for each entry, pinned to that processor; an entry may repeat (oversubscription).
     pub cores: Vec<usize>,
@@ -35,6 +36,10 @@ pub struct RunSpec {
     pub is_strict: bool,
     /// Whether what the first virtual user sends and gets is written to standard error.
     pub shows_http: bool,
+    /// Which part of the plan's load this process makes; all of it where there is none.
+    pub segment: Option<Segment>,
+    /// When it begins.
+    pub start: Start,
 }
 
 /// Why a run could not begin, or broke off.
@@ -56,6 +61,10 @@ pub struct Outcome {
     pub seed: u64,
     /// See [`RunSpec`].
     pub is_strict: bool,
+    /// See [`RunSpec`].
+    pub segment: Option<Segment>,
+    /// See [`load_hash`].
+    pub load_hash: String,
     pub(crate) aggregate: Aggregate,
     /// In the plan's order.
     pub thresholds: Vec<ThresholdResult>,
@@ -123,6 +132,7 @@ pub fn run_resolving(
     resolver: &Arc<dyn Resolve>,
     on_moment: impl FnMut(&Moment<'_>),
 ) -> Result<Outcome, RunError> {
+    let load_hash = load_hash(&program, plugins, spec.seed);
     let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
     preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
@@ -179,15 +189,27 @@ pub fn run_resolving(
     drop(handovers);
     let names = Refresher::start(&program, resolver, addresses, name_changes);
     let _aside = stand_aside(&spec.cores);
-    let started_ms = unix_ms();
-    let start = line.wait_start();
-    if let Some(start_ns) = start {
-        control.begin(start_ns);
+    let mut started = None;
+    if line.wait_ready() {
+        match spec.start.wait(control) {
+            Ok(start) => started = Some(start),
+            Err(error) => {
+                broken.get_or_insert(error);
+            }
+        }
     }
-    let start_ns = start.unwrap_or_else(now_ns);
+    // Before a shard can begin: whoever steers the run does not come too early.
+    if let Some(start) = started {
+        control.begin(start.ns);
+    }
+    line.release(started.map(|start| start.ns));
+    let Started {
+        ns: start_ns,
+        unix_ms: started_ms,
+    } = started.unwrap_or_else(Started::now);
     let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
     aggregate.collect(&inbox, &empties, control, on_moment);
-    let ended_ms = unix_ms();
+    let ended_ms = unix_ms(SystemTime::now()).max(started_ms);
     let steps = control.end();
     if let Some((count, error)) = names.as_ref().and_then(Refresher::failures) {
         aggregate.total.errors_of(ErrorKind::Dns, count, &error);
@@ -212,6 +234,8 @@ pub fn run_resolving(
         cores: spec.cores.clone(),
         seed: spec.seed,
         is_strict: spec.is_strict,
+        segment: spec.segment,
+        load_hash,
         aggregate,
         thresholds,
         stopped: control.reason(),
@@ -219,14 +243,6 @@ pub fn run_resolving(
         started_ms,
         ended_ms,
     })
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
 }
 
 /// Where shards wait for each other, so that all begin at one instant.
@@ -238,7 +254,8 @@ pub(crate) struct StartLine {
 struct Line {
     waiting_for: usize,
     failed: bool,
-    start_ns: Option<u64>,
+    /// What the run's own thread said: the start, or that there is none.
+    said: Option<Option<u64>>,
 }
 
 impl StartLine {
@@ -247,7 +264,7 @@ impl StartLine {
             state: Mutex::new(Line {
                 waiting_for: shards,
                 failed: false,
-                start_ns: None,
+                said: None,
             }),
             changed: Condvar::new(),
         }
@@ -268,18 +285,34 @@ impl StartLine {
         line.waiting_for -= 1;
         line.failed |= !ok;
         if line.waiting_for == 0 {
-            line.start_ns = (!line.failed).then(now_ns);
             self.changed.notify_all();
         }
+    }
+
+    /// Waits until every shard has arrived; whether all of them are ready.
+    fn wait_ready(&self) -> bool {
+        let line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = self
+            .changed
+            .wait_while(line, |line| line.waiting_for > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        !line.failed
+    }
+
+    /// Lets the shards go, to begin at an instant that may be to come; without one none of them begins.
+    fn release(&self, start_ns: Option<u64>) {
+        let mut line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        line.said = Some(start_ns);
+        self.changed.notify_all();
     }
 
     fn wait_start(&self) -> Option<u64> {
         let line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let line = self
             .changed
-            .wait_while(line, |line| line.waiting_for > 0)
+            .wait_while(line, |line| line.said.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        line.start_ns
+        line.said.flatten()
     }
 }
 
@@ -293,7 +326,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The shard is ready, or (`ok` false) never will be. Waits for all; the common start, or `None` when one failed.
+    /// The shard is ready, or (`ok` false) never will be. Waits for all and for the start's hour; the common start, which may
+    /// be a little ahead, or `None` when there is none.
     pub(crate) fn ready(&mut self, ok: bool) -> Option<u64> {
         self.has_arrived = true;
         self.line.arrive(ok);
@@ -341,26 +375,33 @@ mod tests {
 
     #[test]
     fn a_place_that_is_lost_before_the_start_fails_the_start_and_after_it_ends_the_run() {
-        let control = Control::new(1);
         let line = Arc::new(StartLine::new(2));
-        let (mut first, second) = (
-            StartLine::place(&line, &control),
-            StartLine::place(&line, &control),
-        );
-        drop(second);
-        assert_eq!(first.ready(true), None);
-        assert!(!control.is_stopped());
+        let control = Control::new(1);
+        let first = StartLine::place(&line, &control);
+        drop(StartLine::place(&line, &control));
+        let shard = std::thread::spawn({
+            let mut first = first;
+            move || first.ready(true)
+        });
+        assert!(!line.wait_ready());
+        line.release(None);
+        assert_eq!(shard.join().unwrap(), None);
 
-        let line = Arc::new(StartLine::new(1));
-        let mut place = StartLine::place(&line, &control);
-        assert!(place.ready(true).is_some());
-        drop(place);
+        let begin = |control: &Control| {
+            let line = Arc::new(StartLine::new(1));
+            let mut place = StartLine::place(&line, control);
+            // Said before it arrives: a place waits for what is said, whenever that was.
+            line.release(Some(7));
+            assert_eq!(place.ready(true), Some(7));
+            assert!(line.wait_ready());
+            place
+        };
+        let control = Control::new(1);
+        drop(begin(&control));
         assert!(control.is_stopped());
 
         let control = Control::new(1);
-        let line = Arc::new(StartLine::new(1));
-        let mut place = StartLine::place(&line, &control);
-        assert!(place.ready(true).is_some());
+        let mut place = begin(&control);
         place.ended();
         drop(place);
         assert!(!control.is_stopped());

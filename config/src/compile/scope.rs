@@ -119,6 +119,13 @@ impl<'a> Compiler<'a> {
         value.cloned()
     }
 
+    /// A variable of the environment that is no secret: what it is counts as part of the plan.
+    pub(super) fn plain_environment(&mut self, name: &str, at: &At) -> Option<String> {
+        let value = self.environment(name, at)?;
+        self.inputs.variable(name, &value);
+        Some(value)
+    }
+
     /// The variable's slot; a new name gets a new one.
     pub(super) fn var(&mut self, name: &str) -> Option<VarId> {
         if let Some(id) = self.var_ids.get(name) {
@@ -158,7 +165,7 @@ impl<'a> Compiler<'a> {
         }
         if let Some(name) = slot.strip_prefix("env.") {
             return self
-                .environment(name, at)
+                .plain_environment(name, at)
                 .map(|value| Meaning::Constant(text(value)));
         }
         if let Some(name) = slot.strip_prefix("vars.") {

@@ -11,12 +11,13 @@ use loadr_config::parse_threshold;
 use super::histograms::{LogWriter, RunLog, SeriesKey, read_log};
 use super::read::{ReadError, SUMMARY_BYTES_MAX};
 use super::summary::{
-    CheckSummary, Detail, ErrorSummary, MergedFrom, OutputSummary, Point, Segment, SeriesSummary,
-    Snapshot, Summary, ThresholdSummary, run_id,
+    CheckSummary, Detail, ErrorSummary, MergedFrom, OutputSummary, Point, SeriesSummary, Snapshot,
+    Summary, ThresholdSummary, run_id,
 };
 use super::totals::Figures;
 use super::verdict::{Generator, LAG_SHARE};
 use crate::metrics::{Spread, Trend};
+use crate::segment::Segment;
 use crate::thresholds::{Sum, judge_sum};
 
 /// The most different texts kept for one check.

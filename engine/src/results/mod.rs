@@ -19,7 +19,7 @@ pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub(crate) use summary::errors;
 pub use summary::{
     Aggregates, CheckSummary, Detail, ErrorSummary, MergedFrom, MetricSummary, OutputSummary,
-    PluginSummary, Point, Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary,
+    PluginSummary, Point, SeriesSummary, Snapshot, Summary, ThresholdSummary,
 };
 pub use text::{TextStyle, summary_text};
 pub use verdict::{BUSY, Generator, LAG_SHARE};

@@ -13,6 +13,7 @@ use super::verdict::{Generator, generator};
 use crate::control::StopReason;
 use crate::metrics::{Record, Trend};
 use crate::run::Outcome;
+use crate::segment::Segment;
 use crate::thresholds::{Sum, ThresholdResult};
 
 /// The version of the file's shape.
@@ -57,6 +58,10 @@ pub struct Summary {
     /// SHA-256 of the effective plan.
     #[serde(default)]
     pub plan_hash: String,
+    /// SHA-256 of all that decides the load: the plan, what it reads, its plugins, the seed. The same for all segments of a
+    /// run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub load_hash: String,
     /// Iterations that `graceful_stop` did not suffice for. Their last requests are in no figure.
     #[serde(default)]
     pub iterations_interrupted: u64,
@@ -84,15 +89,6 @@ pub struct Summary {
     /// What it was merged from, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<MergedFrom>,
-}
-
-/// One of several processes that make the load of a plan together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// From 0.
-    pub index: u32,
-    /// How many there are.
-    pub of: u32,
 }
 
 /// What a merged summary was made from.
@@ -300,7 +296,7 @@ impl Summary {
             outputs: Vec::new(),
             environment: Some(Environment::here()),
             distribution: figures.distribution(),
-            segment: None,
+            segment: outcome.segment,
             merged: None,
             metrics: figures.metrics(),
             checks: checks(outcome),
@@ -317,6 +313,7 @@ impl Summary {
             format: FORMAT,
             exit_code,
             plan_hash: outcome.program.plan_hash.clone(),
+            load_hash: outcome.load_hash.clone(),
             iterations_interrupted: aggregate
                 .total
                 .scenarios
