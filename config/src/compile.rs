@@ -318,6 +318,7 @@ impl<'a> Compiler<'a> {
             pipeline: self.pipeline(scenario, &executor, &flow),
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
             rendezvous: rendezvous.into_iter().collect(),
+            data: std::mem::take(&mut self.scope.data).into_iter().collect(),
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),

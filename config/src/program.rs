@@ -514,6 +514,8 @@ pub struct Scenario {
     pub lanes: u32,
     /// The meeting places that its flow has, each once.
     pub rendezvous: Vec<RendezvousId>,
+    /// The sources of data that its flow takes rows of, each once.
+    pub data: Vec<DataId>,
     /// How many requests a virtual user may have in flight on its connection. Above 1 only where nothing in the flow
     /// waits for a response: its steps are requests to one origin, loops and choices.
     pub pipeline: u32,

@@ -19,6 +19,7 @@ use crate::moment::Moment;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
+use crate::schedule::Slice;
 use crate::segment::{Segment, load_hash};
 use crate::shard::{self, ShardSpec, Shared};
 use crate::start::{Start, Started, unix_ms};
@@ -133,15 +134,16 @@ pub fn run_resolving(
     on_moment: impl FnMut(&Moment<'_>),
 ) -> Result<Outcome, RunError> {
     let load_hash = load_hash(&program, plugins, spec.seed);
-    let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
+    let slice = Slice::of(spec.segment);
+    let fleet = Fleet::new(&program, plugins, slice, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
-    preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
+    preflight::check_machine(&program, slice, spec.cores.len()).map_err(RunError::Machine)?;
     let tls = preflight::tls(&program).map_err(RunError::Plan)?;
     let addresses = preflight::resolve(&program, &**resolver).map_err(RunError::Plan)?;
-    preflight::check_ports(&program, &addresses).map_err(RunError::Machine)?;
-    let shared = Arc::new(Shared::new(&program));
+    preflight::check_ports(&program, slice, &addresses).map_err(RunError::Machine)?;
+    let shared = Arc::new(Shared::new(&program, spec.segment));
     let line = Arc::new(StartLine::new(spec.cores.len()));
-    let leases = leases(&program, spec.cores.len() as u32);
+    let leases = leases(&program, spec.segment, spec.cores.len() as u32);
     let places = Arc::new(Places::new(&program, spec.cores.len()));
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
@@ -157,6 +159,7 @@ pub fn run_resolving(
         let shard = ShardSpec {
             index: index as u32,
             count: spec.cores.len() as u32,
+            slice: slice.shard(index as u32, spec.cores.len() as u32),
             shows: spec.shows_http && index == 0,
             program: Arc::clone(&program),
             plugins: Arc::clone(plugins),
@@ -207,7 +210,7 @@ pub fn run_resolving(
         ns: start_ns,
         unix_ms: started_ms,
     } = started.unwrap_or_else(Started::now);
-    let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
+    let mut aggregate = Aggregate::new(Arc::clone(&program), slice, spec.cores.len(), start_ns);
     aggregate.collect(&inbox, &empties, control, on_moment);
     let ended_ms = unix_ms(SystemTime::now()).max(started_ms);
     let steps = control.end();

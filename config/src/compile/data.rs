@@ -257,6 +257,7 @@ impl<'a> Compiler<'a> {
             self.report.error(at, message, Some(help));
             return None;
         }
+        self.scope.data.insert(id);
         Some(Source::Data {
             source: id,
             column: found,

@@ -1,6 +1,6 @@
 //! What placeholders stand for: constants are folded into the text around them, the rest become holes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use serde_json::Value as Json;
@@ -29,6 +29,8 @@ pub(super) struct Scope<'a> {
     scenario: &'a str,
     /// Variables that the scenario's steps set.
     set: HashSet<&'a str>,
+    /// Sources that the scenario's steps take rows of.
+    pub(super) data: BTreeSet<DataId>,
 }
 
 /// What one placeholder stands for.
@@ -56,6 +58,7 @@ impl<'a> Compiler<'a> {
         self.scope = Scope {
             scenario: &scenario.name,
             set: HashSet::new(),
+            data: BTreeSet::new(),
         };
         self.enter_steps(&scenario.flow);
     }
