@@ -18,12 +18,26 @@ use crate::cli::RunArgs;
 use crate::color::When;
 use crate::ctl;
 use crate::export::Exports;
+use crate::parts::Part;
 use crate::signals::Signals;
 use crate::source::Source;
 use crate::watch::Watch;
 
 /// Runs the plan; the exit code, or what to tell a person.
-pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
+pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
+    let part = Part::of(args)?;
+    if args.part.print_segment {
+        let _ = stdout().write_all(part.line().as_bytes());
+        return Ok(0);
+    }
+    part.name_files(args);
+    let args = &*args;
+    if args.embedded_target && part.segment.is_some() {
+        return Err(
+            "each segment would load a target of its own with --embedded-target: start one, and name it in the plan"
+                .to_owned(),
+        );
+    }
     let target = if args.embedded_target {
         let target = Target::start(&Settings::loopback())
             .map_err(|error| format!("cannot start the built-in target: {error}"))?;
@@ -55,6 +69,10 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         return Ok(0);
     }
     let program = Arc::new(compiled.program);
+    let cannot = part.cannot(&program);
+    if !cannot.is_empty() {
+        return Err(located(cannot));
+    }
     let choice = args.cores.as_ref().or(program.engine.cores.as_ref());
     let cores = cores::choose(choice, &cores::available(), args.oversubscribe)?;
     let sources = args.plugins.sources();
@@ -82,10 +100,11 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     )?;
     let spec = RunSpec {
         cores,
-        seed: args.seed.unwrap_or_else(seed),
+        seed: part.seed(&program, args),
         is_strict: args.strict,
         shows_http: args.http_debug,
-        ..RunSpec::default()
+        segment: part.segment,
+        start: part.start(),
     };
     // Last of all that can fail before the run: files are emptied, ports are taken.
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
@@ -95,6 +114,11 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     }
     for note in outputs.notes().iter().filter(|_| !args.quiet) {
         let _ = writeln!(stderr(), "{note}");
+    }
+    if !args.quiet
+        && let Some(line) = part.waiting()
+    {
+        let _ = writeln!(stderr(), "{line}");
     }
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
         watch.see(moment);

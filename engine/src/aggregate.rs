@@ -362,6 +362,11 @@ impl Aggregate {
             .fold(0, u32::saturating_add)
     }
 
+    /// Whether this process makes all of the load.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.slice.is_whole()
+    }
+
     /// The highest share of its core that any shard used over a second.
     pub(crate) fn cpu_max(&self) -> f64 {
         self.cpu.iter().flatten().map(|g| g.max).fold(0.0, f64::max)

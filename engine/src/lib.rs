@@ -39,9 +39,9 @@ pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Value
 pub use moment::{Moment, ShardSecond};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{
-    Aggregates, BUSY, CheckSummary, Detail, Distribution, Environment, ErrorSummary, Generator,
-    LAG_SHARE, Merged, MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point, ReadError,
-    SUMMARY_BYTES_MAX, SUMMARY_SCHEMA, SeriesSummary, Snapshot, Summary, TextStyle,
+    Aggregates, BUSY, CheckSummary, Clock, Detail, Distribution, Environment, ErrorSummary,
+    Generator, LAG_SHARE, Merged, MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point,
+    ReadError, SUMMARY_BYTES_MAX, SUMMARY_SCHEMA, SeriesSummary, Snapshot, Summary, TextStyle,
     ThresholdSummary, figures, histogram_log, merge, summary_text,
 };
 pub use run::{Outcome, RunError, RunSpec, run, run_resolving};

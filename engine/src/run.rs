@@ -19,6 +19,7 @@ use crate::moment::Moment;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
+use crate::results::Clock;
 use crate::schedule::Slice;
 use crate::segment::{Segment, load_hash};
 use crate::shard::{self, ShardSpec, Shared};
@@ -66,6 +67,10 @@ pub struct Outcome {
     pub segment: Option<Segment>,
     /// See [`load_hash`].
     pub load_hash: String,
+    /// How well the machine's clock was kept at the start.
+    pub clock: Option<Clock>,
+    /// Whether the run began by that clock, as others did by theirs.
+    pub(crate) is_timed: bool,
     pub(crate) aggregate: Aggregate,
     /// In the plan's order.
     pub thresholds: Vec<ThresholdResult>,
@@ -201,6 +206,7 @@ pub fn run_resolving(
             }
         }
     }
+    let clock = Clock::now();
     // Before a shard can begin: whoever steers the run does not come too early.
     if let Some(start) = started {
         control.begin(start.ns);
@@ -239,6 +245,9 @@ pub fn run_resolving(
         is_strict: spec.is_strict,
         segment: spec.segment,
         load_hash,
+        clock,
+        is_timed: spec.segment.is_some_and(Segment::is_part)
+            || !matches!(spec.start, Start::AtOnce),
         aggregate,
         thresholds,
         stopped: control.reason(),

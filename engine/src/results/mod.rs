@@ -22,7 +22,7 @@ pub use summary::{
     PluginSummary, Point, SeriesSummary, Snapshot, Summary, ThresholdSummary,
 };
 pub use text::{TextStyle, summary_text};
-pub use verdict::{BUSY, Generator, LAG_SHARE};
+pub use verdict::{BUSY, Clock, Generator, LAG_SHARE};
 
 /// The JSON Schema (2020-12) of the summary file.
 pub const SUMMARY_SCHEMA: &str = include_str!("summary.schema.json");

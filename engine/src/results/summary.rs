@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::distribution::Distribution;
 use super::environment::Environment;
 use super::totals::Figures;
-use super::verdict::{Generator, generator};
+use super::verdict::{Clock, Generator, generator};
 use crate::control::StopReason;
 use crate::metrics::{Record, Trend};
 use crate::run::Outcome;
@@ -80,6 +80,9 @@ pub struct Summary {
     /// What it ran on.
     #[serde(default)]
     pub environment: Option<Environment>,
+    /// How well the machine's clock was kept, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
     /// The percentile curve of each trend.
     #[serde(default)]
     pub distribution: Distribution,
@@ -279,7 +282,13 @@ impl Summary {
         let thresholds_passed = thresholds.iter().all(|t| t.passed);
         let generator = generator(outcome, figures.totals());
         let unsound = outcome.is_strict && generator.bottleneck;
-        let exit_code = exit_code(outcome.stopped.as_ref(), thresholds_passed, unsound);
+        // A part is not what the plan's thresholds are about: counts and rates of it are smaller than those of all.
+        let is_part = outcome.segment.is_some_and(Segment::is_part);
+        let exit_code = exit_code(
+            outcome.stopped.as_ref(),
+            thresholds_passed || is_part,
+            unsound,
+        );
         Self {
             name: outcome.program.name.clone(),
             run_id: run_id(outcome.started_ms),
@@ -296,6 +305,7 @@ impl Summary {
             outputs: Vec::new(),
             environment: Some(Environment::here()),
             distribution: figures.distribution(),
+            clock: outcome.clock,
             segment: outcome.segment,
             merged: None,
             metrics: figures.metrics(),

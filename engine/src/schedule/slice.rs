@@ -32,6 +32,11 @@ impl Slice {
         }
     }
 
+    /// Whether it is all there is.
+    pub(crate) fn is_whole(self) -> bool {
+        self.step == 1
+    }
+
     /// How many of the first `total` users are in it. Slices of one run differ by one at most within a segment and between
     /// segments, and add up to the total: the method of largest remainder for equal shares, ties to the lower index.
     #[inline]

@@ -1,6 +1,8 @@
 //! One of several processes that make the load of a plan together, without talking: what it is, what of a plan cannot be
 //! made so, and by what the processes of one run are known.
 
+pub mod launcher;
+
 use loadr_config::{Diagnostic, Executor, Program, fingerprint};
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +54,11 @@ impl std::fmt::Display for Segment {
     }
 }
 
-/// The seed of a segmented run that is given none: made of the plan, so that all segments draw the same without talking.
-/// Below 2^53, so that whatever reads the summary gets it whole.
+/// The seed of a segmented run that is given none: made of the plan and of whatever its processes have in common and those
+/// of another run have not (`launch`), so that all segments draw the same without talking. Below 2^53, so that whatever reads the summary gets it whole.
 #[must_use]
-pub fn common_seed(program: &Program) -> u64 {
-    let parts = [program.plan_hash.as_bytes(), program.inputs_hash.as_bytes()];
+pub fn common_seed(program: &Program, launch: &str) -> u64 {
+    let parts = [&program.plan_hash, &program.inputs_hash, launch].map(str::as_bytes);
     let hash = fingerprint(parts);
     let digits = hash.get(..13).unwrap_or_default();
     u64::from_str_radix(digits, 16).unwrap_or_default()
