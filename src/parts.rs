@@ -40,15 +40,15 @@ impl Part {
             Some(at) => Some(at.from(SystemTime::now())?),
             None => None,
         };
+        let environment = super::run::options(None, None).environment;
         if let Some(Said(segment)) = args.part.segment {
             return Ok(Self {
                 segment,
                 source: "--segment".to_owned(),
-                launch: None,
+                launch: environment.get(launcher::LAUNCH).cloned(),
                 start_at,
             });
         }
-        let environment = super::run::options(None, None).environment;
         let found = launcher::find(&environment)?;
         let nothing = "nothing in the environment says that this process is one of several";
         Ok(match found {

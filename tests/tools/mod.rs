@@ -123,3 +123,18 @@ pub fn look(page: &Path, name: &str) -> Option<Value> {
     );
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
+
+/// Open MPI's launcher.
+pub fn mpirun() -> Option<Command> {
+    let mut command = Command::new("mpirun");
+    if !succeeds(command.arg("--version")) {
+        missing("mpirun of Open MPI (openmpi-bin)");
+        return None;
+    }
+    let mut command = Command::new("mpirun");
+    // In a container everybody is root and there are fewer cores than ranks.
+    command
+        .args(["--allow-run-as-root", "--oversubscribe"])
+        .stdin(Stdio::null());
+    Some(command)
+}

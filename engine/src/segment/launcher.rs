@@ -14,6 +14,10 @@ pub const SEGMENT: &str = "LOADR_SEGMENT";
 /// How many segments there are, where the launcher does not say it.
 pub const COUNT: &str = "LOADR_SEGMENTS";
 
+/// What the processes of one run have in common and those of another have not, where the launcher has no such thing; goes
+/// before what it has.
+pub const LAUNCH: &str = "LOADR_LAUNCH";
+
 /// What there is to write instead, whatever was wrong.
 const INSTEAD: &str =
     "say which it is with `--segment I/N`, or `--segment none` for the whole plan in this process";
@@ -89,7 +93,7 @@ const OUTER: &[Launcher] = &[
         index: "JOB_COMPLETION_INDEX",
         counts: &[COUNT],
         within: &[],
-        launch: &["LOADR_LAUNCH"],
+        launch: &[],
         count_is: "the Job's `completions`",
     },
     Launcher {
@@ -97,7 +101,7 @@ const OUTER: &[Launcher] = &[
         index: "AWS_BATCH_JOB_ARRAY_INDEX",
         counts: &["AWS_BATCH_JOB_ARRAY_SIZE"],
         within: &[],
-        launch: &["LOADR_LAUNCH"],
+        launch: &[],
         count_is: "the array's size",
     },
     Launcher {
@@ -105,7 +109,7 @@ const OUTER: &[Launcher] = &[
         index: "NOMAD_ALLOC_INDEX",
         counts: &[COUNT],
         within: &[],
-        launch: &["LOADR_LAUNCH"],
+        launch: &[],
         count_is: "the group's `count`",
     },
 ];
@@ -143,9 +147,7 @@ pub fn find(environment: &BTreeMap<String, String>) -> Result<Option<Found>, Str
         return Ok(Some(Found {
             segment,
             source: format!("{SEGMENT}={text}"),
-            launch: environment
-                .first(&["LOADR_LAUNCH"])
-                .map(|(_, id)| id.to_owned()),
+            launch: environment.get(LAUNCH).map(str::to_owned),
         }));
     }
     let mut inner = Vec::new();
@@ -187,7 +189,11 @@ pub fn find(environment: &BTreeMap<String, String>) -> Result<Option<Found>, Str
             "{COUNT}={count} says how many segments there are, and nothing says which of them this process is: {INSTEAD}"
         ));
     }
-    Ok(found)
+    let launch = environment.get(LAUNCH);
+    Ok(found.map(|found| Found {
+        launch: launch.map(str::to_owned).or(found.launch),
+        ..found
+    }))
 }
 
 /// One of those that were found, where they say the same.
