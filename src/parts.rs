@@ -67,6 +67,11 @@ impl Part {
         })
     }
 
+    /// Whether others make the rest of the load.
+    pub(crate) fn is_part(&self) -> bool {
+        self.segment.is_some()
+    }
+
     /// A line for people and scripts: `2/8`, or `none`, and where that was found.
     pub(crate) fn line(&self) -> String {
         match self.segment {

@@ -140,7 +140,9 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
         );
     }
     if args.quiet {
-        for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
+        // Those of a part are not judged.
+        let judged = summary.thresholds.iter().filter(|_| !part.is_part());
+        for threshold in judged.filter(|t| !t.passed) {
             let _ = writeln!(
                 stderr(),
                 "threshold failed: {}: {}",

@@ -362,6 +362,11 @@ impl Aggregate {
             .fold(0, u32::saturating_add)
     }
 
+    /// Which of the program's users are this process's.
+    pub(crate) fn slice(&self) -> Slice {
+        self.slice
+    }
+
     /// Whether this process makes all of the load.
     pub(crate) fn is_whole(&self) -> bool {
         self.slice.is_whole()

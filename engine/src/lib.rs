@@ -36,7 +36,7 @@ pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
 pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
-pub use moment::{Moment, ShardSecond};
+pub use moment::{Moment, ShardSecond, Share};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{
     Aggregates, BUSY, CheckSummary, Clock, Detail, Distribution, Environment, ErrorSummary,

@@ -19,6 +19,9 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the executor's own rings may lock, in bytes.
 const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
+/// Which processors are online.
+const CPUS_ONLINE: &str = "/sys/devices/system/cpu/online";
+
 /// What a shard opens for its executor and its ring (six of them), with room for what opens and closes.
 const FILES_OF_SHARD: u64 = 8;
 /// What else the process has open: about ten, and the files of sysfs that say where a core is.
@@ -40,6 +43,12 @@ pub(crate) fn check_machine(program: &Program, slice: Slice, shards: usize) -> R
             memlock / 1024
         ));
     }
+    // Read to pin shards, by a library that ends the process where it cannot.
+    std::fs::read_to_string(CPUS_ONLINE).map_err(|error| {
+        format!(
+            "cannot read {CPUS_ONLINE}, which says what cores there are: {error}: mount /sys here"
+        )
+    })?;
     // A shard's table of sockets may be as large as the number of descriptors allowed.
     let users: u64 = program
         .scenarios

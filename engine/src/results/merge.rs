@@ -156,9 +156,17 @@ struct Merge {
     generator: Generator,
     reasons: usize,
     machines_differ: bool,
+    notes: Vec<Note>,
     clock: Option<Clock>,
     /// The first and the last of the segments to begin.
     began: Option<(Began, Began)>,
+}
+
+/// A note, the file that it is in first, and in how many others it is.
+struct Note {
+    text: String,
+    path: PathBuf,
+    more: usize,
 }
 
 /// When a segment began, by its machine's clock.
@@ -556,8 +564,14 @@ impl Merge {
             }
         }
         for note in &generator.notes {
-            if mine.notes.len() < REASONS_MAX {
-                mine.notes.push(format!("{}: {note}", path.display()));
+            if let Some(known) = self.notes.iter_mut().find(|known| known.text == *note) {
+                known.more += 1;
+            } else if self.notes.len() < REASONS_MAX {
+                self.notes.push(Note {
+                    text: note.clone(),
+                    path: path.to_owned(),
+                    more: 0,
+                });
             }
         }
         Ok(())
@@ -713,6 +727,13 @@ impl Merge {
                 "generator lag: over all runs its p99 is {lag:.3} ms, above a tenth of the reported p99 of {response:.3} ms"
             ));
         }
+        mine.notes.extend(self.notes.iter().map(|note| {
+            let path = note.path.display();
+            match note.more {
+                0 => format!("{path}: {}", note.text),
+                more => format!("{path} and {more} more: {}", note.text),
+            }
+        }));
         if let Some((first, last)) = &self.began {
             let apart_ms = last.at_ms.saturating_sub(first.at_ms);
             if apart_ms as f64 > CLOCK_TOLERANCE_MS {
