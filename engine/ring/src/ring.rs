@@ -42,6 +42,8 @@ const SEND_BYTES_MAX: usize = 1 << 30;
 /// The most buffers that a socket may fill with bytes which nobody has read since an earlier turn. Then it receives no
 /// more until they are, so that a peer who talks to an idle connection holds its own buffer and not the ring's.
 const UNREAD_BUFFERS_MAX: u16 = 8;
+/// So many addresses are kept once the kernel has taken them: most plans dial few, again and again.
+const ADDRESSES_KEPT: usize = 16;
 /// The one group of provided buffers.
 const BUFFER_GROUP: u16 = 0;
 
@@ -110,15 +112,16 @@ pub struct Ring {
     ring: Uring,
     buffers: Buffers,
     arena: Arena,
+    /// Those that were ever used: the lowest slots, so that what a table has room for costs nothing until it is needed.
     sockets: Vec<Socket>,
+    /// How many there can be.
+    sockets_max: u32,
+    /// Slots that were used and are free again.
     free: Vec<u32>,
     listeners: Vec<OsSocket>,
-    /// Addresses of queued connects: the kernel reads them when it takes the entry.
-    #[expect(
-        clippy::vec_box,
-        reason = "queued entries point into the boxes, so their contents must not move"
-    )]
-    addresses: Vec<Box<SockAddr>>,
+    /// Addresses of queued connects, each once: the kernel reads them when it takes the entry. Queued entries point into
+    /// the boxes, whose contents do not move.
+    addresses: Vec<(SocketAddr, Box<SockAddr>)>,
     rests: Vec<Option<Rest>>,
     /// Places in `rests` that are free.
     rests_free: Vec<usize>,
@@ -161,8 +164,9 @@ impl Ring {
             ring,
             buffers,
             arena: Arena::new(),
-            sockets: (0..settings.sockets).map(|_| Socket::FREE).collect(),
-            free: (0..settings.sockets).rev().collect(),
+            sockets: Vec::with_capacity(settings.sockets as usize),
+            sockets_max: settings.sockets,
+            free: Vec::new(),
             listeners: Vec::new(),
             addresses: Vec::new(),
             rests: Vec::new(),
@@ -200,6 +204,7 @@ impl Ring {
         let index = self
             .free
             .pop()
+            .or_else(|| self.new_slot(self.sockets.len() as u32))
             .ok_or_else(|| io::Error::from(Errno::ENOBUFS))?;
         match self.connect_in(index, address, source) {
             Ok(()) => Ok(Slot(index)),
@@ -208,6 +213,18 @@ impl Ring {
                 Err(error)
             }
         }
+    }
+
+    /// A slot that is used for the first time, and those below it; `None` when the table has none such.
+    fn new_slot(&mut self, index: u32) -> Option<u32> {
+        if index >= self.sockets_max {
+            return None;
+        }
+        if self.sockets.len() <= index as usize {
+            self.sockets
+                .resize_with(index as usize + 1, || Socket::FREE);
+        }
+        Some(index)
     }
 
     fn connect_in(
@@ -231,10 +248,16 @@ impl Ring {
         self.ring
             .submitter()
             .register_files_update(index, &[socket.as_raw_fd()])?;
-        let address = Box::new(SockAddr::from(address));
-        let entry =
-            opcode::Connect::new(Fixed(index), address.as_ptr().cast(), address.len()).build();
-        self.addresses.push(address);
+        let known = self.addresses.iter().find(|(known, _)| *known == address);
+        let entry = match known {
+            Some((_, address)) => connect_entry(index, address),
+            None => {
+                let named = Box::new(SockAddr::from(address));
+                let entry = connect_entry(index, &named);
+                self.addresses.push((address, named));
+                entry
+            }
+        };
         let socket = &mut self.sockets[index as usize];
         socket.renew(State::Connecting);
         socket.connecting = true;
@@ -257,7 +280,7 @@ impl Ring {
         shared_port: bool,
     ) -> io::Result<(Listener, SocketAddr)> {
         assert!(
-            self.free.len() == self.sockets.len(),
+            self.sockets.is_empty() || !self.listeners.is_empty(),
             "a ring listens or connects, not both"
         );
         let socket = OsSocket::new(
@@ -526,7 +549,9 @@ impl Ring {
                 }
             }
             self.arena.clear();
-            self.addresses.clear();
+            if self.addresses.len() > ADDRESSES_KEPT {
+                self.addresses.clear();
+            }
         }
     }
 
@@ -665,6 +690,8 @@ impl Ring {
                     on_event(Event::AcceptFailed(listener, -result));
                 } else {
                     let slot = Slot(result as u32);
+                    let is_known = self.new_slot(slot.0).is_some();
+                    assert!(is_known, "a slot beyond the table");
                     let socket = &mut self.sockets[slot.at()];
                     socket.renew(State::Open);
                     socket.accepted = true;
@@ -802,6 +829,10 @@ impl fmt::Debug for Ring {
             .field("enters", &self.enters)
             .finish_non_exhaustive()
     }
+}
+
+fn connect_entry(index: u32, address: &SockAddr) -> squeue::Entry {
+    opcode::Connect::new(Fixed(index), address.as_ptr().cast(), address.len()).build()
 }
 
 #[inline]

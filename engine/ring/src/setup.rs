@@ -38,7 +38,8 @@ impl Settings {
 
     /// Entries of the completion queue: a turn in which every socket has something must fit.
     pub(crate) fn completions(&self) -> u32 {
-        (self.sockets.next_power_of_two() * 2).clamp(2048, 65_536)
+        // The table has room for twice the connections: two for each.
+        self.sockets.next_power_of_two().clamp(2048, 65_536)
     }
 }
 

@@ -64,16 +64,25 @@ enum Stage {
 }
 
 /// A response being read. Kept by a virtual user from request to request for its memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reader {
+    /// Whether any byte has come.
+    started: bool,
+    /// Whether the response did not lie whole in the first run.
+    is_gathering: bool,
+    /// Made when it is first needed: most users never have a response in pieces.
+    gathering: Option<Box<Gathering>>,
+}
+
+/// A response in pieces.
+#[derive(Debug)]
+struct Gathering {
     stage: Stage,
     head: Head,
     /// The head while it is not whole, and after that if its fields will be read.
     head_bytes: Vec<u8>,
     body_bytes: Vec<u8>,
     body_len: u64,
-    /// Whether any byte has come.
-    started: bool,
 }
 
 /// Memory beyond this is given back after a response, so that one large body does not stay for the whole run.
@@ -81,38 +90,30 @@ const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl Reader {
     pub(crate) fn new() -> Self {
-        Self {
-            stage: Stage::Head,
-            head: Head {
-                len: 0,
-                status: 0,
-                framing: Framing::Length(0),
-                keep_alive: false,
-                notes: 0,
-            },
-            head_bytes: Vec::new(),
-            body_bytes: Vec::new(),
-            body_len: 0,
-            started: false,
-        }
+        Self::default()
     }
 
     /// Forgets everything: a new response begins.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        self.stage = Stage::Head;
-        self.head_bytes.clear();
-        self.body_bytes.clear();
-        if self.body_bytes.capacity() > KEPT_BYTES_MAX {
-            self.body_bytes = Vec::new();
-        }
-        self.body_len = 0;
         self.started = false;
+        if std::mem::take(&mut self.is_gathering)
+            && let Some(gathering) = &mut self.gathering
+        {
+            gathering.reset();
+        }
     }
 
     /// Whether any byte of the response has come.
     pub(crate) fn has_started(&self) -> bool {
         self.started
+    }
+
+    #[cold]
+    fn gather(&mut self) -> &mut Gathering {
+        self.is_gathering = true;
+        self.gathering
+            .get_or_insert_with(|| Box::new(Gathering::new()))
     }
 
     /// Takes the next run of bytes. When the response is whole `judge` is called with it, once.
@@ -128,7 +129,7 @@ impl Reader {
     ) -> Result<(Advance, Option<R>), ErrorKind> {
         self.started |= !run.is_empty();
         let mut at = 0;
-        if matches!(self.stage, Stage::Head) && self.head_bytes.is_empty() {
+        if !self.is_gathering {
             // The head in one run, and mostly the body with it.
             loop {
                 let mut space = header_space();
@@ -137,7 +138,7 @@ impl Reader {
                     break;
                 }
                 let Some((head, headers)) = parsed? else {
-                    self.head_bytes.extend_from_slice(&run[at..]);
+                    self.gather().head_bytes.extend_from_slice(&run[at..]);
                     return Ok((Advance::More, None));
                 };
                 at += head.len;
@@ -163,19 +164,66 @@ impl Reader {
                         return Ok((done, Some(judged)));
                     }
                 }
+                let gathering = self.gather();
                 if wanted.reads_headers(&head) {
-                    self.head_bytes.extend_from_slice(&run[at - head.len..at]);
+                    gathering
+                        .head_bytes
+                        .extend_from_slice(&run[at - head.len..at]);
                 }
-                self.begin_body(head);
+                gathering.begin_body(head);
                 break;
             }
         }
-        self.advance_gathering(run, at, wanted, judge)
+        self.gather().advance(run, at, wanted, judge)
+    }
+
+    /// The peer has closed the connection: the end of a response that goes until then, an error otherwise.
+    pub(crate) fn end<R>(
+        &mut self,
+        wanted: &Wanted,
+        judge: impl FnOnce(&Response<'_>) -> R,
+    ) -> Result<R, ErrorKind> {
+        match &self.gathering {
+            Some(gathering)
+                if self.is_gathering && matches!(gathering.stage, Stage::UntilClose) =>
+            {
+                gathering.judge(wanted, judge)
+            }
+            _ => Err(ErrorKind::Closed),
+        }
+    }
+}
+
+impl Gathering {
+    fn new() -> Self {
+        Self {
+            stage: Stage::Head,
+            head: Head {
+                len: 0,
+                status: 0,
+                framing: Framing::Length(0),
+                keep_alive: false,
+                notes: 0,
+            },
+            head_bytes: Vec::new(),
+            body_bytes: Vec::new(),
+            body_len: 0,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.stage = Stage::Head;
+        self.head_bytes.clear();
+        self.body_bytes.clear();
+        if self.body_bytes.capacity() > KEPT_BYTES_MAX {
+            self.body_bytes = Vec::new();
+        }
+        self.body_len = 0;
     }
 
     /// The rest: what did not lie whole in the first run.
     #[cold]
-    fn advance_gathering<R>(
+    fn advance<R>(
         &mut self,
         run: &[u8],
         mut at: usize,
@@ -251,18 +299,6 @@ impl Reader {
             keep_alive: self.head.keep_alive,
         };
         Ok((done, Some(judged)))
-    }
-
-    /// The peer has closed the connection: the end of a response that goes until then, an error otherwise.
-    pub(crate) fn end<R>(
-        &mut self,
-        wanted: &Wanted,
-        judge: impl FnOnce(&Response<'_>) -> R,
-    ) -> Result<R, ErrorKind> {
-        match self.stage {
-            Stage::UntilClose => self.judge(wanted, judge),
-            _ => Err(ErrorKind::Closed),
-        }
     }
 
     fn begin_body(&mut self, head: Head) {
@@ -511,8 +547,8 @@ mod tests {
             let (mut moved, mut capacity) = (0, 0);
             for i in 1..=pieces {
                 let judged = reader.advance(&piece, &wanted, |r| r.body.len()).unwrap().1;
-                if reader.body_bytes.capacity() != capacity {
-                    capacity = reader.body_bytes.capacity();
+                if reader.gather().body_bytes.capacity() != capacity {
+                    capacity = reader.gather().body_bytes.capacity();
                     moved += i * piece.len();
                 }
                 let whole = i == pieces && framing.starts_with("Content-Length");

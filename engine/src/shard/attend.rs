@@ -39,7 +39,7 @@ impl Shard {
             }
         }
         if has(note::ANY)
-            && let Some(caching) = call.own.caching
+            && let Some(caching) = call.caching
             && let Some(answer) = self.attend_cache(call, caching, response, duration_ns)
         {
             return answer;
@@ -69,11 +69,7 @@ impl Shard {
                 .decode(&codings, response.body, self.program.limits.body_bytes_max)
                 .map_err(|kind| Broken::Failed(kind, 0))?;
             // The time of a request ends with its decoded body.
-            if self
-                .tasks
-                .borrow()
-                .is_past_deadline(call.own.task, now_ns())
-            {
+            if self.tasks.borrow().is_past_deadline(call.task, now_ns()) {
                 return Err(Broken::Failed(ErrorKind::Timeout, 0));
             }
             let decoded = Response {

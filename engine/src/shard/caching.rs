@@ -40,7 +40,7 @@ enum State {
 }
 
 impl Caching {
-    /// The request that [`Shard::look_in_cache`] made ready; false when it did not.
+    /// The request that [`Shard::kept_answer`] made ready; false when it did not.
     pub(super) fn take_asked(&self, head: &mut Vec<u8>) -> bool {
         head.clear();
         head.extend_from_slice(&self.asked.borrow().bytes);
@@ -65,12 +65,16 @@ fn now() -> Now {
 }
 
 impl Shard {
+    /// The answer that a user's cache gives. Boxed, because hardly any request has one and all users wait with it.
+    #[inline]
+    pub(super) fn kept_answer(&self, call: Call<'_>) -> Option<Box<Result<Answer, Broken>>> {
+        let caching = call.caching?;
+        let answer = self.look_in_cache(call, caching).transpose()?;
+        Some(Box::new(answer))
+    }
+
     /// What is kept for a request, judged; else the request is made ready to go out, see [`Caching::take_asked`].
-    pub(super) fn look_in_cache(
-        &self,
-        call: Call<'_>,
-        caching: &Caching,
-    ) -> Result<Option<Answer>, Broken> {
+    fn look_in_cache(&self, call: Call<'_>, caching: &Caching) -> Result<Option<Answer>, Broken> {
         let mut asked = caching.asked.borrow_mut();
         asked.state = State::Bypass;
         asked.bytes.clear();

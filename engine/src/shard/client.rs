@@ -19,7 +19,7 @@ use crate::tls::Session;
 pub(super) struct Connection {
     pub(super) slot: Slot,
     /// Responses it has carried.
-    pub(super) used: u64,
+    pub(super) used: u32,
     /// Of an origin that is reached over TLS; lent to the exchange that goes on.
     pub(super) tls: Option<Box<Session>>,
 }
@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// The connection to an origin, if it can carry another request.
-    pub(super) fn reusable(&mut self, origin: OriginId) -> Option<(Slot, u64)> {
+    pub(super) fn reusable(&mut self, origin: OriginId) -> Option<(Slot, u32)> {
         let connection = self.connections.get_mut(origin.at())?.as_mut()?;
         let (slot, used) = (connection.slot, connection.used);
         let mut ring = self.shard.ring.borrow_mut();
@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// `None` while an earlier send (of a request whose response came before all of it was sent) is not out.
-    fn try_send(
+    pub(super) fn try_send(
         &mut self,
         call: Call<'_>,
         slot: Slot,
@@ -157,7 +157,7 @@ impl Client {
             _ => {
                 let mut scratch = shard.scratch.borrow_mut();
                 let (head, body) = &mut *scratch;
-                let is_ready = match call.own.caching {
+                let is_ready = match call.caching {
                     Some(caching) => caching.take_asked(head),
                     None => false,
                 };

@@ -76,7 +76,12 @@ impl Shard {
             .borrow_mut()
             .connect(address, source)
             .map_err(|error| error.raw_os_error().unwrap_or(0))?;
-        self.owners.borrow_mut()[slot.at()] = Owner { task, errno: 0 };
+        let mut owners = self.owners.borrow_mut();
+        if owners.len() <= slot.at() {
+            owners.resize(slot.at() + 1, Owner::NOBODY);
+        }
+        owners[slot.at()] = Owner { task, errno: 0 };
+        drop(owners);
         Ok(slot)
     }
 

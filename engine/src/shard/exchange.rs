@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::rc::Rc;
 
 use loadr_config::{Limits, OriginId, Request, RequestId};
+use loadr_ring::Slot;
 
 use super::caching::Caching;
 use super::client::Client;
@@ -18,17 +19,15 @@ use crate::error_kind::ErrorKind;
 use crate::http::{Advance, Expected, Jar, RenderError, Response, Wanted, note};
 use crate::instances::Instances;
 use crate::metrics::Sample;
+use crate::tls::Session;
 
-/// What a request may use of its virtual user.
-#[derive(Clone, Copy)]
-pub(super) struct Own<'u> {
-    pub(super) vars: &'u RefCell<Vars>,
-    pub(super) instances: &'u RefCell<Instances>,
-    pub(super) jar: &'u RefCell<Jar>,
-    /// When the plan has it keep responses.
-    pub(super) caching: Option<&'u Caching>,
-    /// Which of the shard's tasks it is.
-    pub(super) task: TaskId,
+/// What the requests of a virtual user see of it: shared with what runs beside it, and lent for no longer than a step
+/// takes between two waits, so that steps that run at once see each other's values.
+pub(super) struct Own {
+    pub(super) vars: RefCell<Vars>,
+    /// Its plugin instances.
+    pub(super) instances: RefCell<Instances>,
+    pub(super) jar: RefCell<Jar>,
 }
 
 /// A request on its way.
@@ -39,11 +38,21 @@ pub(super) struct Call<'c> {
     /// Where a redirect sent it.
     pub(super) hop: Option<&'c Hop>,
     pub(super) origin: OriginId,
-    pub(super) own: Own<'c>,
+    pub(super) own: &'c Own,
+    /// When the plan has the user keep responses.
+    pub(super) caching: Option<&'c Caching>,
+    /// Which of the shard's tasks sends it.
+    pub(super) task: TaskId,
 }
 
 impl<'c> Call<'c> {
-    pub(super) fn new(shard: &'c Shard, id: RequestId, hop: Option<&'c Hop>, own: Own<'c>) -> Self {
+    pub(super) fn new(
+        shard: &'c Shard,
+        id: RequestId,
+        hop: Option<&'c Hop>,
+        own: &'c Own,
+        task: TaskId,
+    ) -> Self {
         let request = &shard.program.requests[id.at()];
         Self {
             id,
@@ -51,6 +60,8 @@ impl<'c> Call<'c> {
             hop,
             origin: hop.map_or(request.origin, |hop| hop.origin),
             own,
+            caching: None,
+            task,
         }
     }
 
@@ -58,7 +69,7 @@ impl<'c> Call<'c> {
     /// trace, which rendering again need not give.
     pub(super) fn is_kept(&self) -> bool {
         let http = &self.request.http;
-        let is_traced = http.traces && self.own.caching.is_none();
+        let is_traced = http.traces && self.caching.is_none();
         http.redirects > 0 && (self.request.body.is_some() || is_traced)
     }
 
@@ -119,196 +130,222 @@ pub(super) enum Broken {
 
 impl Client {
     /// Sends the request and reads its response. The sample gets what is measured on the way.
-    pub(super) async fn exchange(
+    ///
+    /// No `async fn`, like all that users wait in for long: such a future has each argument twice.
+    pub(super) fn exchange(
         &mut self,
         call: &Call<'_>,
         start_ns: u64,
         sample: &mut Sample,
-    ) -> Result<Answer, Broken> {
+    ) -> impl Future<Output = Result<Answer, Broken>> {
         let shard = Rc::clone(&self.shard);
-        let origin = call.origin;
-        let task = self.task;
-        let (slot, used, mut begun_ns) = match self.reusable(origin) {
-            Some((slot, used)) => (slot, used, start_ns),
-            None => {
-                shard.limit_connecting(task, start_ns);
-                let mut slot = self.connect(origin).await;
-                if let Ok(made) = slot
-                    && shard.tunnels(origin)
-                {
-                    slot = Box::pin(self.tunnel(origin, made, sample))
-                        .await
-                        .map(|()| made);
-                }
-                let connected_ns = now_ns();
-                sample.connecting = connected_ns.saturating_sub(start_ns);
-                let slot = slot?;
-                if !shard.is_tls(origin) {
-                    shard.unlimit(task);
-                }
-                (slot, 0, connected_ns)
-            }
-        };
-        let mut tls = None;
-        if shard.is_tls(origin) {
-            let connection = self.connections[origin.at()].as_mut();
-            tls = connection.and_then(|connection| connection.tls.take());
-            sample.tls = Some(0);
-            if tls.is_none() {
-                // In a box of its own: else each idle user would keep the room for it.
-                let made = Box::pin(self.handshake(origin, slot)).await;
-                let made_ns = now_ns();
-                sample.tls = Some(made_ns.saturating_sub(begun_ns));
-                begun_ns = made_ns;
-                let (session, sent, received) = made?;
-                sample.sent_bytes += sent as u64;
-                sample.received_bytes += received as u64;
-                tls = Some(session);
-                shard.unlimit(task);
-            }
-        }
-        match self.send(call, slot, &mut tls).await {
-            Ok(sent) => sample.sent_bytes += sent as u64,
-            Err(error) => {
-                // What could not be rendered leaves the connection as it was, its session included.
-                if let (Broken::Unsent(_), Some(connection)) =
-                    (&error, &mut self.connections[origin.at()])
-                {
-                    connection.tls = tls;
-                }
-                return Err(error);
-            }
-        }
-        sample.was_sent = true;
-
-        let wanted = call.wanted(&shard.program.limits);
-        let mask = signal::RECEIVED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
-        self.reader.reset();
-        let mut first_ns = 0;
-        let stage = |sample: &mut Sample, sent_ns: u64, first_ns: u64, end_ns: u64| {
-            let sent_ns = sent_ns.max(begun_ns);
-            let first_ns = first_ns.max(sent_ns);
-            sample.sending = sent_ns - begun_ns;
-            sample.waiting = first_ns - sent_ns;
-            sample.receiving = end_ns.max(first_ns) - first_ns;
-        };
-        loop {
-            let signals = shard.wait(task, mask).await;
-            if signals & signal::CANCEL != 0 {
-                return Err(Broken::Cancelled);
-            }
-            let mut ring = shard.ring.borrow_mut();
-            let (sent_ns, end_ns) = (ring.sent_ns(slot), ring.received_ns(slot));
-            // Bytes first: what ended the connection, or the time, came after them.
-            loop {
-                let run = match &mut tls {
-                    None => ring.received(slot),
-                    Some(session) => {
-                        let received = super::tls::receive(&mut ring, slot, session);
-                        sample.received_bytes += received.map_err(Broken::Tls)? as u64;
-                        session.plain()
+        async move {
+            let origin = call.origin;
+            let task = self.task;
+            // What is rare is in boxes of its own: else each idle user would keep the room for it.
+            let (slot, used, mut begun_ns) = match self.reusable(origin) {
+                Some((slot, used)) => (slot, used, start_ns),
+                None => {
+                    shard.limit_connecting(task, start_ns);
+                    let made = match self.connect(origin).await {
+                        Ok(slot) if shard.tunnels(origin) => {
+                            Box::pin(self.tunnel(origin, slot, sample))
+                                .await
+                                .map(|()| slot)
+                        }
+                        made => made,
+                    };
+                    let connected_ns = now_ns();
+                    sample.connecting = connected_ns.saturating_sub(start_ns);
+                    let slot = made?;
+                    if !shard.is_tls(origin) {
+                        shard.unlimit(task);
                     }
+                    (slot, 0, connected_ns)
+                }
+            };
+            let mut tls = None;
+            if shard.is_tls(origin) {
+                let connection = self.connections[origin.at()].as_mut();
+                tls = connection.and_then(|connection| connection.tls.take());
+                match tls {
+                    Some(_) => sample.tls = Some(0),
+                    None => {
+                        let secured = Box::pin(self.secure(origin, slot, begun_ns, sample)).await;
+                        let session;
+                        (session, begun_ns) = secured?;
+                        tls = Some(session);
+                    }
+                }
+            }
+            {
+                let sent = match self.try_send(*call, slot, &mut tls) {
+                    Ok(None) => Box::pin(self.send(call, slot, &mut tls)).await,
+                    Ok(Some(len)) => Ok(len),
+                    Err(error) => Err(error),
                 };
-                if run.is_empty() {
-                    break;
-                }
-                if !self.reader.has_started() {
-                    first_ns = end_ns;
-                }
-                if let Some(shown) = &mut self.shown {
-                    shown.received(run);
-                }
-                let run_len = run.len();
-                let duration_ns = end_ns.saturating_sub(begun_ns);
-                let judge = |response: &Response<'_>| {
-                    (
-                        response.status,
-                        shard.answer(*call, response, wanted.notes, duration_ns),
-                    )
-                };
-                match self.reader.advance(run, &wanted, judge) {
-                    Ok((
-                        Advance::Done {
-                            consumed,
-                            keep_alive,
-                        },
-                        Some((status, answer)),
-                    )) => {
-                        sample.status = status;
-                        stage(sample, sent_ns, first_ns, end_ns);
-                        // Bytes after the response were not asked for: the connection cannot be trusted.
-                        let is_clean = consumed == run_len;
-                        match &mut tls {
-                            None => {
-                                sample.received_bytes += consumed as u64;
-                                ring.consume(slot, consumed);
-                            }
-                            Some(session) => session.consume(consumed),
-                        }
-                        drop(ring);
-                        if let Some(shown) = &mut self.shown {
-                            shown.answered(&shard, run_len - consumed, duration_ns);
-                        }
-                        if keep_alive
-                            && is_clean
-                            && call.request.http.keep_alive
-                            && self.may_keep(origin)
+                match sent {
+                    Ok(sent) => sample.sent_bytes += sent as u64,
+                    Err(error) => {
+                        // What could not be rendered leaves the connection as it was, its session included.
+                        if let (Broken::Unsent(_), Some(connection)) =
+                            (&error, &mut self.connections[origin.at()])
                         {
-                            if let Some(connection) = &mut self.connections[origin.at()] {
-                                connection.used += 1;
-                                connection.tls = tls;
-                            }
-                        } else {
-                            self.disconnect(origin);
+                            connection.tls = tls;
                         }
-                        return answer;
-                    }
-                    Ok(_) => match &mut tls {
-                        None => {
-                            sample.received_bytes += run_len as u64;
-                            ring.consume(slot, run_len);
-                        }
-                        Some(session) => session.consume(run_len),
-                    },
-                    Err(kind) => {
-                        if tls.is_none() {
-                            sample.received_bytes += run_len as u64;
-                        }
-                        stage(sample, sent_ns, first_ns, end_ns);
-                        return Err(Broken::Failed(kind, 0));
+                        return Err(error);
                     }
                 }
             }
-            if ring.has_ended(slot) {
-                let errno = shard.errno(slot);
-                let end_ns = ring.reaped_ns();
-                stage(
-                    sample,
-                    sent_ns,
-                    if first_ns == 0 { end_ns } else { first_ns },
-                    end_ns,
-                );
-                drop(ring);
-                return self.ended(*call, used, errno, &wanted, sample);
-            }
-            if signals & signal::TIMEOUT != 0 {
-                let end_ns = ring.reaped_ns();
-                stage(
-                    sample,
-                    sent_ns,
-                    if first_ns == 0 { end_ns } else { first_ns },
-                    end_ns,
-                );
-                return Err(Broken::Failed(ErrorKind::Timeout, 0));
+            sample.was_sent = true;
+
+            let wanted = call.wanted(&shard.program.limits);
+            let mask = signal::RECEIVED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
+            self.reader.reset();
+            let mut first_ns = 0;
+            let stage = |sample: &mut Sample, sent_ns: u64, first_ns: u64, end_ns: u64| {
+                let sent_ns = sent_ns.max(begun_ns);
+                let first_ns = first_ns.max(sent_ns);
+                sample.sending = sent_ns - begun_ns;
+                sample.waiting = first_ns - sent_ns;
+                sample.receiving = end_ns.max(first_ns) - first_ns;
+            };
+            loop {
+                let signals = shard.wait(task, mask).await;
+                if signals & signal::CANCEL != 0 {
+                    return Err(Broken::Cancelled);
+                }
+                let mut ring = shard.ring.borrow_mut();
+                let (sent_ns, end_ns) = (ring.sent_ns(slot), ring.received_ns(slot));
+                // Bytes first: what ended the connection, or the time, came after them.
+                loop {
+                    let run = match &mut tls {
+                        None => ring.received(slot),
+                        Some(session) => {
+                            let received = super::tls::receive(&mut ring, slot, session);
+                            sample.received_bytes += received.map_err(Broken::Tls)? as u64;
+                            session.plain()
+                        }
+                    };
+                    if run.is_empty() {
+                        break;
+                    }
+                    if !self.reader.has_started() {
+                        first_ns = end_ns;
+                    }
+                    if let Some(shown) = &mut self.shown {
+                        shown.received(run);
+                    }
+                    let run_len = run.len();
+                    let duration_ns = end_ns.saturating_sub(begun_ns);
+                    let judge = |response: &Response<'_>| {
+                        (
+                            response.status,
+                            shard.answer(*call, response, wanted.notes, duration_ns),
+                        )
+                    };
+                    match self.reader.advance(run, &wanted, judge) {
+                        Ok((
+                            Advance::Done {
+                                consumed,
+                                keep_alive,
+                            },
+                            Some((status, answer)),
+                        )) => {
+                            sample.status = status;
+                            stage(sample, sent_ns, first_ns, end_ns);
+                            // Bytes after the response were not asked for: the connection cannot be trusted.
+                            let is_clean = consumed == run_len;
+                            match &mut tls {
+                                None => {
+                                    sample.received_bytes += consumed as u64;
+                                    ring.consume(slot, consumed);
+                                }
+                                Some(session) => session.consume(consumed),
+                            }
+                            drop(ring);
+                            if let Some(shown) = &mut self.shown {
+                                shown.answered(&shard, run_len - consumed, duration_ns);
+                            }
+                            if keep_alive
+                                && is_clean
+                                && call.request.http.keep_alive
+                                && self.may_keep(origin)
+                            {
+                                if let Some(connection) = &mut self.connections[origin.at()] {
+                                    connection.used = connection.used.saturating_add(1);
+                                    connection.tls = tls;
+                                }
+                            } else {
+                                self.disconnect(origin);
+                            }
+                            return answer;
+                        }
+                        Ok(_) => match &mut tls {
+                            None => {
+                                sample.received_bytes += run_len as u64;
+                                ring.consume(slot, run_len);
+                            }
+                            Some(session) => session.consume(run_len),
+                        },
+                        Err(kind) => {
+                            if tls.is_none() {
+                                sample.received_bytes += run_len as u64;
+                            }
+                            stage(sample, sent_ns, first_ns, end_ns);
+                            return Err(Broken::Failed(kind, 0));
+                        }
+                    }
+                }
+                if ring.has_ended(slot) {
+                    let errno = shard.errno(slot);
+                    let end_ns = ring.reaped_ns();
+                    stage(
+                        sample,
+                        sent_ns,
+                        if first_ns == 0 { end_ns } else { first_ns },
+                        end_ns,
+                    );
+                    drop(ring);
+                    return self.ended(*call, used, errno, &wanted, sample);
+                }
+                if signals & signal::TIMEOUT != 0 {
+                    let end_ns = ring.reaped_ns();
+                    stage(
+                        sample,
+                        sent_ns,
+                        if first_ns == 0 { end_ns } else { first_ns },
+                        end_ns,
+                    );
+                    return Err(Broken::Failed(ErrorKind::Timeout, 0));
+                }
             }
         }
+    }
+
+    /// A TLS session over a connection that was made at `begun_ns`; and when it was agreed on.
+    async fn secure(
+        &mut self,
+        origin: OriginId,
+        slot: Slot,
+        begun_ns: u64,
+        sample: &mut Sample,
+    ) -> Result<(Box<Session>, u64), Broken> {
+        let made = self.handshake(origin, slot).await;
+        let made_ns = now_ns();
+        sample.tls = Some(made_ns.saturating_sub(begun_ns));
+        let (session, sent, received) = made?;
+        sample.sent_bytes += sent as u64;
+        sample.received_bytes += received as u64;
+        self.shard.unlimit(self.task);
+        Ok((session, made_ns))
     }
 
     /// The connection ended while a response was read: the end of one that goes until then, or an error.
     fn ended(
         &mut self,
         call: Call<'_>,
-        used: u64,
+        used: u32,
         errno: i32,
         wanted: &Wanted,
         sample: &mut Sample,

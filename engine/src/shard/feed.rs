@@ -127,7 +127,7 @@ impl Feed {
     }
 
     /// Places for a virtual user, and the key of its own orders.
-    pub(super) fn places(&self) -> (Vec<Place>, u64) {
+    pub(super) fn places(&self) -> (Box<[Place]>, u64) {
         let places = self.program.data.iter().map(|_| Place::default());
         (places.collect(), self.rng.borrow_mut().next())
     }

@@ -13,6 +13,7 @@ use super::vu::{Next, Vu};
 use crate::clock::now_ns;
 use crate::error_kind::ErrorKind;
 use crate::http::{RenderError, render};
+use crate::schedule::nanos;
 
 /// So many steps may follow each other without a wait; then other users get their turn.
 pub(super) const STEPS_AT_ONCE: u32 = 1000;
@@ -39,7 +40,7 @@ enum Again {
         counter: VarId,
     },
     ForEach {
-        items: std::vec::IntoIter<Item>,
+        items: Box<std::vec::IntoIter<Item>>,
         round: u64,
         var: VarId,
         index: VarId,
@@ -50,6 +51,13 @@ enum Again {
         /// Requests that had failed when the attempt began.
         failed: u64,
     },
+}
+
+/// What follows a round of steps.
+enum Round {
+    None,
+    Now,
+    After(Duration),
 }
 
 impl<'p> Frame<'p> {
@@ -69,82 +77,87 @@ impl<'p> Frame<'p> {
 
 impl Vu {
     /// Runs the flow once. `frames` is only lent, for its memory.
-    pub(super) async fn iterate<'p>(
+    pub(super) fn iterate<'p>(
         &mut self,
         flow: &'p [Step],
         frames: &mut Vec<Frame<'p>>,
         began_ns: u64,
-    ) -> Next {
+    ) -> impl Future<Output = Next> {
         frames.clear();
         frames.push(Frame::of(flow));
         // The first request starts with the iteration; every other one looks at the clock.
         let mut start_ns = Some(began_ns);
         let mut at_once = 0;
-        while let Some(frame) = frames.last_mut() {
-            at_once += 1;
-            if at_once > STEPS_AT_ONCE {
-                at_once = 0;
-                if self.sleep(now_ns()).await == Next::Leave {
-                    return Next::Leave;
-                }
-            }
-            let Some(step) = frame.steps.get(frame.at) else {
-                let next = self.again(frame).await;
-                match next {
-                    Some(Next::Leave) => return Next::Leave,
-                    Some(_) => frame.at = 0,
-                    None => {
-                        frames.pop();
+        async move {
+            while let Some(frame) = frames.last_mut() {
+                at_once += 1;
+                if at_once > STEPS_AT_ONCE {
+                    at_once = 0;
+                    if self.sleep(now_ns()).await == Next::Leave {
+                        return Next::Leave;
                     }
                 }
-                continue;
-            };
-            frame.at += 1;
-            let next = match step {
-                Step::Request(id) => {
-                    at_once = 0;
-                    let start_ns = start_ns.take().unwrap_or_else(now_ns);
-                    self.request(*id, start_ns, None).await
-                }
-                Step::Think(pause) => {
-                    at_once = 0;
-                    start_ns = None;
-                    let ns = pause_ns(*pause, &mut self.shard.tools.borrow_mut().rng);
-                    self.sleep(now_ns().saturating_add(ns)).await
-                }
-                Step::Parallel { branches } => {
-                    at_once = 0;
-                    start_ns = None;
-                    self.parallel(branches).await
-                }
-                Step::Rendezvous { id, timeout } => {
-                    start_ns = None;
-                    self.rendezvous(*id, *timeout).await
-                }
-                step => {
-                    frames.extend(self.entered(step));
-                    if self.vars.borrow().has_ended() {
-                        Next::End
-                    } else {
-                        Next::Step
+                let Some(step) = frame.steps.get(frame.at) else {
+                    match self.again(frame) {
+                        Round::Now => {}
+                        Round::After(pause) => {
+                            if self.sleep(now_ns().saturating_add(nanos(pause))).await
+                                == Next::Leave
+                            {
+                                return Next::Leave;
+                            }
+                        }
+                        Round::None => drop(frames.pop()),
                     }
+                    continue;
+                };
+                frame.at += 1;
+                let next = match step {
+                    Step::Request(id) => {
+                        at_once = 0;
+                        let start_ns = start_ns.take().unwrap_or_else(now_ns);
+                        self.request(*id, start_ns, None).await
+                    }
+                    Step::Think(pause) => {
+                        at_once = 0;
+                        start_ns = None;
+                        let ns = pause_ns(*pause, &mut self.shard.tools.borrow_mut().rng);
+                        self.sleep(now_ns().saturating_add(ns)).await
+                    }
+                    Step::Parallel { branches } => {
+                        at_once = 0;
+                        start_ns = None;
+                        self.parallel(branches).await
+                    }
+                    Step::Rendezvous { id, timeout } => {
+                        start_ns = None;
+                        self.rendezvous(*id, *timeout).await
+                    }
+                    step => {
+                        frames.extend(self.entered(step));
+                        if self.own.vars.borrow().has_ended() {
+                            Next::End
+                        } else {
+                            Next::Step
+                        }
+                    }
+                };
+                if next != Next::Step {
+                    return next;
                 }
-            };
-            if next != Next::Step {
-                return next;
             }
+            Next::Step
         }
-        Next::Step
     }
 
     /// Goes to the next request of a flow in which nothing waits; `None` at its end.
-    pub(super) async fn next_request(&mut self, frames: &mut Vec<Frame<'_>>) -> Option<RequestId> {
+    pub(super) fn next_request(&mut self, frames: &mut Vec<Frame<'_>>) -> Option<RequestId> {
         loop {
             let frame = frames.last_mut()?;
             let Some(step) = frame.steps.get(frame.at) else {
-                match self.again(frame).await {
-                    Some(_) => frame.at = 0,
-                    None => drop(frames.pop()),
+                // Nothing that pauses between its rounds is in such a flow.
+                if matches!(self.again(frame), Round::None) {
+                    frames.pop();
                 }
                 continue;
             };
@@ -199,9 +212,12 @@ impl Vu {
                 index,
                 steps,
             } => {
-                let mut items = self.items(items).into_iter();
+                let mut items = Box::new(self.items(items).into_iter());
                 let item = items.next()?;
-                self.vars.borrow_mut().set(*var, &item.bytes, item.is_json);
+                self.own
+                    .vars
+                    .borrow_mut()
+                    .set(*var, &item.bytes, item.is_json);
                 self.count(Some(*index), 0);
                 Frame::new(
                     steps,
@@ -250,18 +266,22 @@ impl Vu {
         Some(frame)
     }
 
-    /// The end of a frame's steps: `Some` when there is another round.
-    async fn again(&mut self, frame: &mut Frame<'_>) -> Option<Next> {
+    /// The end of a frame's steps: its next round is begun, if there is one.
+    fn again(&mut self, frame: &mut Frame<'_>) -> Round {
+        frame.at = 0;
         match &mut frame.again {
-            Again::No => None,
+            Again::No => Round::None,
             Again::Repeat {
                 round,
                 times,
                 counter,
             } => {
                 *round += 1;
-                (*round < *times).then(|| self.count(*counter, *round))?;
-                Some(Next::Step)
+                if *round >= *times {
+                    return Round::None;
+                }
+                self.count(*counter, *round);
+                Round::Now
             }
             Again::During {
                 round,
@@ -269,8 +289,11 @@ impl Vu {
                 counter,
             } => {
                 *round += 1;
-                (now_ns() < *until_ns).then(|| self.count(Some(*counter), *round))?;
-                Some(Next::Step)
+                if now_ns() >= *until_ns {
+                    return Round::None;
+                }
+                self.count(Some(*counter), *round);
+                Round::Now
             }
             Again::ForEach {
                 items,
@@ -278,11 +301,16 @@ impl Vu {
                 var,
                 index,
             } => {
-                let item = items.next()?;
+                let Some(item) = items.next() else {
+                    return Round::None;
+                };
                 *round += 1;
-                self.vars.borrow_mut().set(*var, &item.bytes, item.is_json);
+                self.own
+                    .vars
+                    .borrow_mut()
+                    .set(*var, &item.bytes, item.is_json);
                 self.count(Some(*index), *round);
-                Some(Next::Step)
+                Round::Now
             }
             Again::Retry {
                 left,
@@ -290,15 +318,14 @@ impl Vu {
                 failed,
             } => {
                 if *failed == self.failed || *left == 0 {
-                    return None;
+                    return Round::None;
                 }
                 *left -= 1;
                 *failed = self.failed;
                 if backoff.is_zero() {
-                    return Some(Next::Step);
+                    return Round::Now;
                 }
-                let ns = u64::try_from(backoff.as_nanos()).unwrap_or(u64::MAX);
-                Some(self.sleep(now_ns().saturating_add(ns)).await)
+                Round::After(*backoff)
             }
         }
     }
@@ -306,14 +333,14 @@ impl Vu {
     /// Sets a loop's counter.
     fn count(&mut self, counter: Option<VarId>, round: u64) {
         if let Some(counter) = counter {
-            self.vars.borrow_mut().set_number(counter, round);
+            self.own.vars.borrow_mut().set_number(counter, round);
         }
     }
 
     /// A rendered value; `None`, and counted as an error, when it needs a variable that is not set.
     fn value(&self, template: &Template) -> Option<Vec<u8>> {
         let mut value = Vec::new();
-        match render(template, &*self.vars.borrow(), 0, &mut value) {
+        match render(template, &*self.own.vars.borrow(), 0, &mut value) {
             Ok(()) => Some(value),
             Err(RenderError::NoRow(_)) => None,
             Err(error) => {

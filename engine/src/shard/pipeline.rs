@@ -21,7 +21,7 @@ use super::hop::{Hop, Moved};
 use super::judge::Verdict;
 use super::request::{Resumed, is_idempotent};
 use super::state::{Prepared, Shard};
-use super::tasks::signal;
+use super::tasks::{TaskId, signal};
 use super::tls;
 use super::turns::Work;
 use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
@@ -34,20 +34,6 @@ use crate::tls::Session;
 /// No further request is added to what goes out at once when it has so many bytes: below what the ring sends without a
 /// copy of its own.
 const BATCH_BYTES_ENOUGH: usize = 32 * 1024;
-
-/// What a request may use of its user. A macro, because what else of the user is borrowed meanwhile differs.
-macro_rules! own {
-    ($user:ident) => {
-        Own {
-            vars: &$user.vars,
-            instances: &$user.instances,
-            jar: &$user.jar,
-            // A flow whose requests may be answered by kept responses is not pipelined.
-            caching: None,
-            task: $user.client.task,
-        }
-    };
-}
 
 /// A request without a whole response.
 struct InFlight {
@@ -295,8 +281,8 @@ impl Vu {
                 frames.clear();
                 frames.push(Frame::of(flow));
             }
-            let next = self.next_request(frames).await;
-            if self.vars.borrow().has_ended() {
+            let next = self.next_request(frames);
+            if self.own.vars.borrow().has_ended() {
                 line.ahead = Ahead::Over;
                 return Next::Step;
             }
@@ -311,7 +297,7 @@ impl Vu {
     /// The iteration sends nothing more; it is over with its last request.
     fn end_iteration(&mut self, line: &mut Line) {
         line.is_within = false;
-        self.vars.borrow_mut().iteration += 1;
+        self.own.vars.borrow_mut().iteration += 1;
         match line.in_flight.back_mut() {
             Some(last) if line.is_last_its => last.ends = Some(line.began_ns),
             _ => self.ended(line, line.began_ns),
@@ -333,7 +319,7 @@ impl Vu {
     fn put(&mut self, line: &mut Line, id: RequestId, begun_ns: u64) -> Next {
         let shard = &self.shard;
         let request = &shard.program.requests[id.at()];
-        let sends_cookies = request.http.sends_cookies && !self.jar.borrow().is_empty();
+        let sends_cookies = request.http.sends_cookies && !self.own.jar.borrow().is_empty();
         if line.in_flight.is_empty() {
             // What went alone has left its response there.
             self.client.reader.reset();
@@ -343,7 +329,7 @@ impl Vu {
         match &shard.prepared[id.at()] {
             Prepared::Static(always) if !sends_cookies => line.batch.extend_from_slice(always),
             prepared => {
-                let call = Call::new(shard, id, None, own!(self));
+                let call = Call::new(shard, id, None, &self.own, self.client.task);
                 let mut scratch = shard.scratch.borrow_mut();
                 let (head, body) = &mut *scratch;
                 match shard.render_request(call, head, body) {
@@ -412,7 +398,8 @@ impl Vu {
     /// Takes all responses that have come; what keeps the connection from carrying another one.
     fn take(&mut self, line: &mut Line, now: u64) -> Option<End> {
         let shard = Rc::clone(&self.shard);
-        let own = own!(self);
+        let own = &*self.own;
+        let task = self.client.task;
         let Client {
             connections,
             reader,
@@ -430,6 +417,7 @@ impl Vu {
         let mut taken = Taken {
             shard: &shard,
             own,
+            task,
             scenario: self.scenario,
             failed: 0,
             is_tls,
@@ -464,7 +452,7 @@ impl Vu {
                     line.first_ns = end_ns;
                 }
                 let duration_ns = end_ns.saturating_sub(front.begun_ns);
-                let call = Call::new(&shard, front.id, None, taken.own);
+                let call = Call::new(&shard, front.id, None, taken.own, taken.task);
                 let wanted = call.wanted(&shard.program.limits);
                 if let Some(shown) = shown {
                     shown.received(&run[at..]);
@@ -473,7 +461,7 @@ impl Vu {
                     if response.notes & wanted.notes & note::CODED != 0 {
                         // Decoding looks at the deadline, and that of another one may be the first.
                         let mut tasks = shard.tasks.borrow_mut();
-                        tasks.set_deadline(taken.own.task, front.deadline_ns);
+                        tasks.set_deadline(taken.task, front.deadline_ns);
                     }
                     if response.notes & wanted.notes != 0 && !front.bytes.is_empty() {
                         // What it was rendered from has moved on.
@@ -499,7 +487,7 @@ impl Vu {
                             line.received_bytes += consumed as u64;
                         }
                         reader.reset();
-                        connection.used += 1;
+                        connection.used = connection.used.saturating_add(1);
                         if let Some(shown) = shown {
                             shown.answered(&shard, run_len - at, duration_ns);
                         }
@@ -531,7 +519,7 @@ impl Vu {
                 && let Some(front) = line.in_flight.front()
             {
                 let duration_ns = end_ns.saturating_sub(front.begun_ns);
-                let call = Call::new(&shard, front.id, None, taken.own);
+                let call = Call::new(&shard, front.id, None, taken.own, taken.task);
                 let wanted = call.wanted(&shard.program.limits);
                 let judge = |response: &Response<'_>| {
                     let answer = shard.answer(call, response, wanted.notes, duration_ns);
@@ -648,11 +636,11 @@ impl Vu {
                     let hop = shard.hop_of(&request);
                     let start_ns = now_ns();
                     shard.record.borrow_mut().scenarios[self.scenario.at()].stale_retries += 1;
-                    let resumed = Resumed {
+                    let resumed = Box::new(Resumed {
                         hop,
                         blocked_ns: start_ns.saturating_sub(request.begun_ns),
                         sent_bytes: request.sent_bytes,
-                    };
+                    });
                     let next = self.request(request.id, start_ns, Some(resumed)).await;
                     line.keep(request.bytes);
                     next
@@ -676,18 +664,17 @@ impl Vu {
         let shard = Rc::clone(&self.shard);
         let hop = shard.hop_of(request);
         let followed = {
-            let own = own!(self);
-            let call = Call::new(&shard, request.id, Some(&hop), own);
+            let call = Call::new(&shard, request.id, Some(&hop), &self.own, self.client.task);
             self.client.follow(call, moved).await
         };
         let why = match followed {
             Ok(hop) => {
                 shard.record.borrow_mut().request(request.id, &sample);
-                let resumed = Resumed {
+                let resumed = Box::new(Resumed {
                     hop,
                     blocked_ns: 0,
                     sent_bytes: 0,
-                };
+                });
                 return self.request(request.id, now_ns(), Some(resumed)).await;
             }
             Err(Broken::Cancelled) => return Next::Leave,
@@ -750,7 +737,9 @@ fn consume(ring: &mut Ring, slot: Slot, tls: &mut Option<Box<Session>>, len: usi
 /// What counting a response needs.
 struct Taken<'t> {
     shard: &'t Shard,
-    own: Own<'t>,
+    own: &'t Own,
+    /// Which of the shard's tasks the user is.
+    task: TaskId,
     scenario: ScenarioId,
     failed: u64,
     is_tls: bool,

@@ -96,7 +96,7 @@ pub(crate) struct ScenarioState {
     /// By user: whether it waits between two iterations.
     waiting: RefCell<Vec<bool>>,
     /// The plugin instances of users that are yet to come.
-    pub(crate) instances: RefCell<Vec<Instances>>,
+    instances: RefCell<Vec<Instances>>,
     /// Users of lower number iterate, where a schedule says how many.
     pub(crate) wanted: Cell<u32>,
     /// The users of an open model, and by user when the iteration was due that it is called for.
@@ -129,6 +129,17 @@ impl ScenarioState {
             pacing: paced(&leases.pacing),
             throttle: paced(&leases.throttle),
         }
+    }
+
+    /// Those of the next user that is made.
+    pub(crate) fn take_instances(&self) -> Instances {
+        let mut instances = self.instances.borrow_mut();
+        let next = instances.pop().unwrap_or_default();
+        if instances.is_empty() {
+            // All are made: the list is of no more use.
+            *instances = Vec::new();
+        }
+        next
     }
 
     /// A user is made, perhaps for an iteration that was due at `call_ns`.
@@ -204,6 +215,13 @@ pub(super) struct Owner {
     pub(super) errno: i32,
 }
 
+impl Owner {
+    pub(super) const NOBODY: Self = Self {
+        task: TaskId(0),
+        errno: 0,
+    };
+}
+
 pub(crate) struct Shard {
     pub(crate) program: Arc<Program>,
     pub(crate) plugins: Arc<LoadedPlugins>,
@@ -266,7 +284,8 @@ impl Shard {
             caches: program.requests.iter().any(|request| request.http.caches),
             record: RefCell::new(Box::new(Record::new(&program))),
             scenarios,
-            tasks: RefCell::new(Tasks::new()),
+            // The table has room for two connections of each.
+            tasks: RefCell::new(Tasks::with_room_for(sockets as usize / 2)),
             tools: RefCell::new(tools),
             feed: Rc::new(feed),
             ring: RefCell::new(ring),
@@ -277,13 +296,7 @@ impl Shard {
             tls: OnceCell::new(),
             shows: Cell::new(spec.shows),
             foreign: RefCell::default(),
-            owners: RefCell::new(vec![
-                Owner {
-                    task: TaskId(0),
-                    errno: 0
-                };
-                sockets as usize
-            ]),
+            owners: RefCell::new(Vec::with_capacity(sockets as usize)),
             program,
             plugins: Arc::clone(&spec.plugins),
             control: spec.control.clone(),

@@ -117,7 +117,7 @@ impl Trial {
     pub fn wake_and_poll(times: u64) -> Option<u64> {
         let executor = glommio::LocalExecutorBuilder::default().make().ok()?;
         Some(executor.run(async {
-            let tasks = Rc::new(RefCell::new(Tasks::new()));
+            let tasks = Rc::new(RefCell::new(Tasks::with_room_for(1)));
             let task = tasks.borrow_mut().add();
             let seen = Rc::new(Cell::new(0));
             let user = {

@@ -26,54 +26,64 @@ pub(super) enum Work {
 
 impl Vu {
     /// Runs until the scenario, or the user's own work, ends. `user` is its number on this shard.
-    pub(crate) async fn run(mut self: Box<Self>, user: u32, work: Work) {
+    pub(crate) fn run(mut self: Box<Self>, user: u32, work: Work) -> impl Future<Output = ()> {
         let shard = Rc::clone(&self.shard);
-        if shard.program.scenarios[self.scenario.at()].pipeline > 1 {
-            return Box::pin(self.run_pipelined(user, work)).await;
-        }
-        let flow = &shard.program.scenarios[self.scenario.at()].flow;
-        // Most flows are flat, and every user has one.
-        let mut frames = Vec::with_capacity(1);
-        let mut began_ns = now_ns();
-        while let Some(start_ns) = self.turn(user, work, began_ns).await {
-            began_ns = start_ns;
-            match self.iterate(flow, &mut frames, began_ns).await {
-                Next::Step | Next::Iteration => {}
-                Next::Leave => {
-                    shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
-                    if matches!(work, Work::Scheduled | Work::Steered) && self.may_come_back() {
-                        began_ns = now_ns();
-                        continue;
-                    }
-                    break;
-                }
-                Next::End => break,
+        async move {
+            if shard.program.scenarios[self.scenario.at()].pipeline > 1 {
+                return Box::pin(self.run_pipelined(user, work)).await;
             }
-            // The end of an iteration is the start of the next: one look at the clock serves both.
-            let ended_ns = now_ns();
-            shard
-                .record
-                .borrow_mut()
-                .iteration(self.scenario, ended_ns - began_ns);
-            began_ns = ended_ns;
-            self.vars.borrow_mut().iteration += 1;
+            let flow = &shard.program.scenarios[self.scenario.at()].flow;
+            // Most flows are flat, and every user has one.
+            let mut frames = Vec::with_capacity(1);
+            let mut began_ns = now_ns();
+            while let Some(start_ns) = self.turn(user, work, began_ns).await {
+                began_ns = start_ns;
+                match self.iterate(flow, &mut frames, began_ns).await {
+                    Next::Step | Next::Iteration => {}
+                    Next::Leave => {
+                        shard.record.borrow_mut().scenarios[self.scenario.at()].interrupted += 1;
+                        if matches!(work, Work::Scheduled | Work::Steered) && self.may_come_back() {
+                            began_ns = now_ns();
+                            continue;
+                        }
+                        break;
+                    }
+                    Next::End => break,
+                }
+                // The end of an iteration is the start of the next: one look at the clock serves both.
+                let ended_ns = now_ns();
+                shard
+                    .record
+                    .borrow_mut()
+                    .iteration(self.scenario, ended_ns - began_ns);
+                began_ns = ended_ns;
+                self.own.vars.borrow_mut().iteration += 1;
+            }
+            self.disconnect_all();
+            shard.left(self.scenario);
         }
-        self.disconnect_all();
-        shard.left(self.scenario);
     }
 
     /// Waits until the user may begin an iteration: when that is, `now_ns` or later. `None`: never again.
     #[inline]
-    pub(super) async fn turn(&mut self, user: u32, work: Work, now_ns: u64) -> Option<u64> {
+    pub(super) fn turn(
+        &mut self,
+        user: u32,
+        work: Work,
+        now_ns: u64,
+    ) -> impl Future<Output = Option<u64>> {
         let is_simple = match work {
             Work::Loop => true,
-            Work::Times(n) => self.vars.borrow().iteration < n,
+            Work::Times(n) => self.own.vars.borrow().iteration < n,
             Work::Shared | Work::Scheduled | Work::Called | Work::Steered => false,
         };
-        if is_simple && !self.is_paced && self.is_on() && !self.shard.is_paused() {
-            return Some(now_ns);
+        let is_its_turn = is_simple && !self.is_paced && self.is_on() && !self.shard.is_paused();
+        async move {
+            if is_its_turn {
+                return Some(now_ns);
+            }
+            self.wait_turn(user, work, now_ns).await
         }
-        self.wait_turn(user, work, now_ns).await
     }
 
     fn is_on(&self) -> bool {
@@ -91,69 +101,78 @@ impl Vu {
         }
     }
 
-    async fn wait_turn(&mut self, user: u32, work: Work, began_ns: u64) -> Option<u64> {
+    fn wait_turn(
+        &mut self,
+        user: u32,
+        work: Work,
+        began_ns: u64,
+    ) -> impl Future<Output = Option<u64>> {
         let shard = Rc::clone(&self.shard);
-        let state = &shard.scenarios[self.scenario.at()];
-        let mut at_ns = began_ns;
-        loop {
-            if matches!(work, Work::Called | Work::Steered) {
-                // Before the look at the scenario: what was due before its end, or before a pause, is run.
-                let due_ns = state.calls.borrow_mut()[user as usize];
-                if due_ns != NEVER {
-                    state.calls.borrow_mut()[user as usize] = NEVER;
-                    at_ns = now_ns();
-                    self.late_ns = at_ns.saturating_sub(due_ns);
-                    return Some(at_ns);
+        async move {
+            let state = &shard.scenarios[self.scenario.at()];
+            let mut at_ns = began_ns;
+            loop {
+                if matches!(work, Work::Called | Work::Steered) {
+                    // Before the look at the scenario: what was due before its end, or before a pause, is run.
+                    let due_ns = state.calls.borrow_mut()[user as usize];
+                    if due_ns != NEVER {
+                        state.calls.borrow_mut()[user as usize] = NEVER;
+                        at_ns = now_ns();
+                        self.late_ns = at_ns.saturating_sub(due_ns);
+                        return Some(at_ns);
+                    }
+                    self.late_ns = 0;
                 }
-                self.late_ns = 0;
-            }
-            if !self.is_on() {
-                return None;
-            }
-            if let Work::Times(n) = work
-                && self.vars.borrow().iteration >= n
-            {
-                return None;
-            }
-            let is_wanted = self.is_wanted(user, work);
-            if !is_wanted && matches!(work, Work::Called | Work::Steered) {
-                state.pool.borrow_mut().rest(user);
-            }
-            if !is_wanted || shard.is_paused() {
-                if !self.rest(user, NEVER).await {
+                if !self.is_on() {
                     return None;
                 }
-                at_ns = now_ns();
-                continue;
-            }
-            if self.is_paced {
-                let slot_ns = state.pacing_slot(at_ns);
-                let may_begin =
-                    |vu: &Self| vu.is_on() && vu.is_wanted(user, work) && !shard.is_paused();
-                // It may be woken early, to look whether it is still wanted.
-                while slot_ns > at_ns && may_begin(self) {
-                    if !self.rest(user, slot_ns).await {
+                if let Work::Times(n) = work
+                    && self.own.vars.borrow().iteration >= n
+                {
+                    return None;
+                }
+                let is_wanted = self.is_wanted(user, work);
+                if !is_wanted && matches!(work, Work::Called | Work::Steered) {
+                    state.pool.borrow_mut().rest(user);
+                }
+                if !is_wanted || shard.is_paused() {
+                    if !self.rest(user, NEVER).await {
                         return None;
                     }
                     at_ns = now_ns();
-                }
-                if !may_begin(self) {
                     continue;
                 }
+                if self.is_paced {
+                    let slot_ns = state.pacing_slot(at_ns);
+                    let may_begin =
+                        |vu: &Self| vu.is_on() && vu.is_wanted(user, work) && !shard.is_paused();
+                    // It may be woken early, to look whether it is still wanted.
+                    while slot_ns > at_ns && may_begin(self) {
+                        if !self.rest(user, slot_ns).await {
+                            return None;
+                        }
+                        at_ns = now_ns();
+                    }
+                    if !may_begin(self) {
+                        continue;
+                    }
+                }
+                let has_one = work != Work::Shared || state.take_shared();
+                return has_one.then_some(at_ns);
             }
-            let has_one = work != Work::Shared || state.take_shared();
-            return has_one.then_some(at_ns);
         }
     }
 
     /// Waits between iterations for a call, a change of the schedule, or `until_ns`; false when the user must leave.
-    async fn rest(&mut self, user: u32, until_ns: u64) -> bool {
+    fn rest(&mut self, user: u32, until_ns: u64) -> impl Future<Output = bool> {
         let shard = Rc::clone(&self.shard);
-        let state = &shard.scenarios[self.scenario.at()];
-        state.rests(user, until_ns == NEVER);
-        let next = self.sleep(until_ns).await;
-        state.resumes(user, until_ns == NEVER);
-        next != Next::Leave || self.may_come_back()
+        async move {
+            let state = &shard.scenarios[self.scenario.at()];
+            state.rests(user, until_ns == NEVER);
+            let next = self.sleep(until_ns).await;
+            state.resumes(user, until_ns == NEVER);
+            next != Next::Leave || self.may_come_back()
+        }
     }
 
     /// After a cancel: whether only this user's iteration was meant, and so the user stays.

@@ -20,14 +20,14 @@ struct Var {
 /// What a virtual user's templates can see.
 #[derive(Debug)]
 pub(crate) struct Vars {
-    vars: Vec<Var>,
+    vars: Box<[Var]>,
     /// From 1, unique over the scenario.
     pub(crate) vu: u64,
     /// From 0.
     pub(crate) iteration: u64,
     feed: Rc<Feed>,
     /// By [`DataId`].
-    places: Vec<Place>,
+    places: Box<[Place]>,
     /// What its own orders are drawn by.
     key: u64,
     has_ended: Cell<bool>,
@@ -37,7 +37,7 @@ impl Vars {
     pub(crate) fn of(feed: &Rc<Feed>, vu: u64) -> Self {
         let (places, key) = feed.places();
         Self {
-            vars: vec![Var::default(); feed.program.vars.len()],
+            vars: vec![Var::default(); feed.program.vars.len()].into(),
             vu,
             iteration: 0,
             feed: Rc::clone(feed),

@@ -7,11 +7,11 @@ use loadr_config::ScenarioId;
 
 use super::caching::Caching;
 use super::client::Client;
+use super::exchange::Own;
 use super::state::Shard;
 use super::tasks::{TaskId, signal};
 use super::vars::Vars;
 use crate::clock::now_ns;
-use crate::http::Jar;
 use crate::instances::Instances;
 
 /// The longest pause after a failed connection, in nanoseconds.
@@ -38,13 +38,8 @@ pub(crate) struct Vu {
     pub(super) is_throttled: bool,
     /// How late the iteration began that the next request is the first of.
     pub(super) late_ns: u64,
-    /// Shared, and lent for no longer than a step takes between two waits: steps that run at once see each other's
-    /// values.
-    pub(super) vars: Rc<RefCell<Vars>>,
-    /// Its own plugin instances, shared in the same way.
-    pub(super) instances: Rc<RefCell<Instances>>,
-    /// Shared in the same way.
-    pub(super) jar: Rc<RefCell<Jar>>,
+    /// Shared with its lanes.
+    pub(super) own: Rc<Own>,
     /// When the plan has it keep responses.
     pub(super) caching: Option<Box<Caching>>,
     /// Requests that failed.
@@ -84,9 +79,11 @@ impl Vu {
             turns: vec![number as u32; shard.program.randoms as usize],
             client,
             shard,
-            vars: Rc::new(RefCell::new(vars)),
-            instances: Rc::new(RefCell::new(instances)),
-            jar: Rc::default(),
+            own: Rc::new(Own {
+                vars: RefCell::new(vars),
+                instances: RefCell::new(instances),
+                jar: RefCell::default(),
+            }),
             caching,
             backoff_ns: BACKOFF_NS_FIRST,
             lanes: Vec::new(),
@@ -103,14 +100,16 @@ impl Vu {
     }
 
     /// Does nothing until the clock shows `until_ns`.
-    pub(super) async fn sleep(&mut self, until_ns: u64) -> Next {
+    pub(super) fn sleep(&mut self, until_ns: u64) -> impl Future<Output = Next> {
         let task = self.client.task;
         self.shard.tasks.borrow_mut().set_sleep(task, until_ns);
-        let signals = self.shard.wait(task, signal::SLEPT | signal::CANCEL).await;
-        if signals & signal::CANCEL != 0 {
-            Next::Leave
-        } else {
-            Next::Step
+        async move {
+            let signals = self.shard.wait(task, signal::SLEPT | signal::CANCEL).await;
+            if signals & signal::CANCEL != 0 {
+                Next::Leave
+            } else {
+                Next::Step
+            }
         }
     }
 }
