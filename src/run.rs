@@ -108,6 +108,9 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
     };
     // Last of all that can fail before the run: files are emptied, ports are taken.
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
+    if let Some(segment) = spec.segment {
+        outputs.mark_segment(segment.index);
+    }
     for warning in outputs.warnings() {
         let warning = source.located("warning", std::slice::from_ref(warning));
         let _ = writeln!(stderr(), "warning: {warning}");

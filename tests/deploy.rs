@@ -403,6 +403,7 @@ fn a_slurm_job_is_one_load_and_its_script_makes_one_summary() {
         let mut command = slurm.command("sbatch");
         command
             .arg("--wait")
+            .env("LOADR_LEAD", "20")
             .args(flags)
             .arg("-o")
             .arg(&log)

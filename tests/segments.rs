@@ -261,11 +261,20 @@ fn processes_of_different_sizes_make_between_them_what_one_makes_alone() {
     fs::create_dir(&results).unwrap();
     let histograms = results.join("{segment}.hlog");
     let histograms = histograms.to_str().unwrap();
+    let lines = folder.path().join("{segment}.jsonl");
+    let lines = lines.to_str().unwrap();
     // Three segments; the scenario `two` has fewer users than that.
     let outputs = run_segments(
         &plan,
         &["1", "3", "2"],
-        &["--seed", "11", "--histograms", histograms],
+        &[
+            "--seed",
+            "11",
+            "--histograms",
+            histograms,
+            "--output",
+            &format!("json={lines}"),
+        ],
         "",
     );
     // Each has less than the threshold asks for, which is about all of them.
@@ -275,6 +284,10 @@ fn processes_of_different_sizes_make_between_them_what_one_makes_alone() {
         poisson,
         "the schedule is that of the seed"
     );
+
+    // A receiver of all of them would tell their series apart.
+    let fed = fs::read_to_string(folder.path().join("2.jsonl")).unwrap();
+    assert!(fed.contains("\"segment\":\"2\""), "{fed}");
 
     let (code, stderr, all) = merge(&results, &[]);
     assert_eq!(code, 0, "{stderr}");

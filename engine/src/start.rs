@@ -28,7 +28,7 @@ pub enum Start {
 
 /// Who says when a run begins: processes that wait for each other.
 pub trait Gate: Send + Sync {
-    /// Called once, on the thread that called [`run`](crate::run), when everything is loaded, compiled, resolved and
+    /// Called once, on the thread that called [`run`](fn@crate::run), when everything is loaded, compiled, resolved and
     /// tried and every shard stands ready: the instant at which the run is to begin, which should be some 200 ms from now
     /// at least. One that has passed is an error, as it is for [`Start::At`].
     ///

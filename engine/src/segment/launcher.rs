@@ -181,13 +181,25 @@ pub fn find(environment: &BTreeMap<String, String>) -> Result<Option<Found>, Str
         (Some(found), _) | (None, Some(found)) => Some(found),
         (None, None) => None,
     };
-    if found.is_none()
-        && let Some(count) = environment.get(COUNT)
-        && count != "1"
-    {
-        return Err(format!(
-            "{COUNT}={count} says how many segments there are, and nothing says which of them this process is: {INSTEAD}"
-        ));
+    if let Some(text) = environment.get(COUNT) {
+        let count = number("the environment", COUNT, text)?;
+        let of = found
+            .as_ref()
+            .map_or(1, |found| found.segment.map_or(1, |s| s.of));
+        match &found {
+            None if count != 1 => {
+                return Err(format!(
+                    "{COUNT}={text} says how many segments there are, and nothing says which of them this process is: {INSTEAD}"
+                ));
+            }
+            Some(found) if count != of => {
+                return Err(format!(
+                    "{COUNT}={text} contradicts {}: {INSTEAD}",
+                    found.source
+                ));
+            }
+            None | Some(_) => {}
+        }
     }
     let launch = environment.get(LAUNCH);
     Ok(found.map(|found| Found {
@@ -426,6 +438,14 @@ mod tests {
             ("LOADR_SEGMENT=5/4", "there is no segment 5 of 4"),
             ("LOADR_SEGMENT=a/b", "expected `I/N`"),
             ("LOADR_SEGMENTS=4", "nothing says which of them"),
+            (
+                "LOADR_SEGMENTS=many",
+                "LOADR_SEGMENTS=\"many\", which is no number",
+            ),
+            (
+                "LOADR_SEGMENTS=4 PMI_RANK=1 PMI_SIZE=8",
+                "LOADR_SEGMENTS=4 contradicts PMI (PMI_RANK=1, PMI_SIZE=8)",
+            ),
             (
                 "JOB_COMPLETION_INDEX=2",
                 "set LOADR_SEGMENTS to the Job's `completions`",
