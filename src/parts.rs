@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use loadr_config::{Diagnostic, Program};
+use loadr_config::{Diagnostic, OutputTo, Program};
 use loadr_engine::segment::{self, launcher};
 use loadr_engine::{Segment, Start, rfc3339_ms};
 
@@ -122,23 +122,30 @@ impl Part {
         }
     }
 
-    /// Puts the segment's number where a file's name leaves room for it.
+    /// Puts the segment's number where the name of a result file leaves room for it.
     pub(crate) fn name_files(&self, args: &mut RunArgs) {
-        let number = self.segment.map_or(0, |segment| segment.index).to_string();
-        let named = |path: &mut PathBuf| {
-            if let Some(text) = path.to_str().filter(|text| text.contains(PLACEHOLDER)) {
-                *path = Path::new(&text.replace(PLACEHOLDER, &number)).to_owned();
-            }
-        };
         for path in [
             &mut args.summary_export,
             &mut args.histograms,
             &mut args.junit,
         ] {
-            path.iter_mut().for_each(named);
+            path.iter_mut().for_each(|path| self.name(path));
         }
-        for output in &mut args.outputs {
-            *output = output.replace(PLACEHOLDER, &number);
+    }
+
+    /// The same for files that are fed. Only now that the plan has its fingerprint: it is one plan for all segments.
+    pub(crate) fn name_outputs(&self, program: &mut Program) {
+        for output in &mut program.outputs {
+            if let OutputTo::Json { path, .. } | OutputTo::Csv { path } = &mut output.to {
+                self.name(path);
+            }
+        }
+    }
+
+    fn name(&self, path: &mut PathBuf) {
+        let number = self.segment.map_or(0, |segment| segment.index).to_string();
+        if let Some(text) = path.to_str().filter(|text| text.contains(PLACEHOLDER)) {
+            *path = Path::new(&text.replace(PLACEHOLDER, &number)).to_owned();
         }
     }
 }

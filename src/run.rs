@@ -68,7 +68,9 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
         let _ = stdout().write_all(compiled.effective_plan().as_bytes());
         return Ok(0);
     }
-    let program = Arc::new(compiled.program);
+    let mut program = compiled.program;
+    part.name_outputs(&mut program);
+    let program = Arc::new(program);
     let cannot = part.cannot(&program);
     if !cannot.is_empty() {
         return Err(located(cannot));
