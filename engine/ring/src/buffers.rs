@@ -168,6 +168,14 @@ impl Buffers {
         &self.memory[base + start as usize..base + end as usize]
     }
 
+    /// [`Buffers::bytes`], to be changed where they lie.
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self, id: u16) -> &mut [u8] {
+        let Filled { start, end, .. } = self.filled[usize::from(id)];
+        let base = usize::from(id) * STRIDE;
+        &mut self.memory[base + start as usize..base + end as usize]
+    }
+
     /// Consumes `len` bytes; when none is left the buffer goes back to the kernel and the next of its chain is
     /// returned as `Some`.
     #[inline]

@@ -388,6 +388,16 @@ impl Ring {
         }
     }
 
+    /// [`Ring::received`], for who changes the bytes where they lie, such as decrypting them.
+    #[must_use]
+    #[inline]
+    pub fn received_mut(&mut self, slot: Slot) -> &mut [u8] {
+        match self.sockets[slot.at()].first {
+            NO_BUFFER => &mut [],
+            id => self.buffers.bytes_mut(id),
+        }
+    }
+
     /// Consumes the first `len` bytes of [`Ring::received`].
     ///
     /// # Panics

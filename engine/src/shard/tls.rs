@@ -54,7 +54,7 @@ fn flush(ring: &mut Ring, slot: Slot, session: &mut Session) -> Result<usize, Se
 pub(super) fn receive(ring: &mut Ring, slot: Slot, session: &mut Session) -> Result<usize, String> {
     let mut received = 0;
     while session.plain().is_empty() {
-        let run = ring.received(slot);
+        let run = ring.received_mut(slot);
         let len = run.len();
         if len == 0 {
             break;

@@ -10,6 +10,8 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
 
+/// What a record has beside its plain text, at most: head, nonce, type and tag.
+const RECORD_BYTES_MORE: usize = 64;
 /// Memory beyond this is given back when it is empty.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
@@ -43,7 +45,7 @@ impl Session {
             consumed: 0,
             is_open: false,
         };
-        session.process(None)?;
+        session.process_incoming(None)?;
         Ok(session)
     }
 
@@ -52,13 +54,19 @@ impl Session {
         self.is_open
     }
 
-    /// Takes received bytes.
+    /// Takes received bytes, which it decrypts where they lie.
     ///
     /// # Errors
     /// What is wrong with them; an alert for the peer may be ready to be sent.
-    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), String> {
+    pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Result<(), String> {
+        if self.incoming.is_empty() {
+            // Mostly whole records; what is left over is the start of one.
+            let taken = self.process(bytes, None)?;
+            self.incoming.extend_from_slice(&bytes[taken..]);
+            return Ok(());
+        }
         self.incoming.extend_from_slice(bytes);
-        self.process(None)
+        self.process_incoming(None)
     }
 
     /// Encrypts bytes after what is already to be sent.
@@ -66,7 +74,7 @@ impl Session {
     /// # Errors
     /// When the connection cannot carry them.
     pub(crate) fn seal(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.process(Some(bytes))
+        self.process_incoming(Some(bytes))
     }
 
     /// Plain text that is not consumed.
@@ -93,16 +101,28 @@ impl Session {
         empty(&mut self.outgoing);
     }
 
-    /// Works off what was received, up to where more is needed, and encrypts `plain` where there is any.
-    fn process(&mut self, mut plain: Option<&[u8]>) -> Result<(), String> {
+    /// [`Session::process`] with what was left over.
+    fn process_incoming(&mut self, plain: Option<&[u8]>) -> Result<(), String> {
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let taken = self.process(&mut incoming, plain);
+        self.incoming = incoming;
+        match taken? {
+            all if all == self.incoming.len() => empty(&mut self.incoming),
+            some => drop(self.incoming.drain(..some)),
+        }
+        Ok(())
+    }
+
+    /// Works off what was received, up to where more is needed, and encrypts `plain` where there is any. How many of the
+    /// bytes were worked off.
+    fn process(&mut self, incoming: &mut [u8], mut plain: Option<&[u8]>) -> Result<usize, String> {
         let mut at = 0;
         loop {
-            let UnbufferedStatus { mut discard, state } = self
-                .connection
-                .process_tls_records(&mut self.incoming[at..]);
+            let UnbufferedStatus { mut discard, state } =
+                self.connection.process_tls_records(&mut incoming[at..]);
             let is_done = match state.map_err(|error| error.to_string())? {
                 ConnectionState::EncodeTlsData(mut encode) => {
-                    append(&mut self.outgoing, |space| {
+                    append(&mut self.outgoing, 0, |space| {
                         encode.encode(space).map_err(|error| match error {
                             EncodeError::InsufficientSize(needed) => Some(needed),
                             EncodeError::AlreadyEncoded => None,
@@ -125,12 +145,16 @@ impl Session {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     self.is_open = true;
                     if let Some(bytes) = plain.take() {
-                        append(&mut self.outgoing, |space| {
-                            traffic.encrypt(bytes, space).map_err(|error| match error {
-                                EncryptError::InsufficientSize(needed) => Some(needed),
-                                EncryptError::EncryptExhausted => None,
-                            })
-                        })?;
+                        append(
+                            &mut self.outgoing,
+                            bytes.len() + RECORD_BYTES_MORE,
+                            |space| {
+                                traffic.encrypt(bytes, space).map_err(|error| match error {
+                                    EncryptError::InsufficientSize(needed) => Some(needed),
+                                    EncryptError::EncryptExhausted => None,
+                                })
+                            },
+                        )?;
                     }
                     true
                 }
@@ -146,24 +170,21 @@ impl Session {
                 break;
             }
         }
-        if at == self.incoming.len() {
-            empty(&mut self.incoming);
-        } else {
-            self.incoming.drain(..at);
-        }
         match plain {
             Some(_) => Err("the TLS connection cannot carry a request".to_owned()),
-            None => Ok(()),
+            None => Ok(at),
         }
     }
 }
 
-/// Appends what `write` puts into the space it is given, which grows to what it says it needs.
+/// Appends what `write` puts into the space it is given: as much as is guessed, and then what it says it needs.
 fn append(
     out: &mut Vec<u8>,
+    guess: usize,
     mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<InsufficientSizeError>>,
 ) -> Result<(), String> {
     let start = out.len();
+    out.resize(start + guess, 0);
     for _ in 0..2 {
         match write(&mut out[start..]) {
             Ok(len) => {
