@@ -320,6 +320,32 @@ fn processes_of_different_sizes_make_between_them_what_one_makes_alone() {
 }
 
 #[test]
+fn a_segment_that_has_nothing_to_do_ends_and_counts_as_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start();
+    let plan = format!(
+        "defaults: {{ http: {{ base_url: 'http://{}' }} }}
+scenarios:
+  loop: {{ executor: per-vu-iterations, vus: 1, iterations: 2, flow: [ {{ request: {{ url: '/loop' }} }} ] }}
+  due: {{ executor: constant-arrival-rate, rate: 10, duration: 500ms, pre_allocated_vus: 1, flow: [ {{ request: {{ url: '/due' }} }} ] }}
+  shared: {{ executor: shared-iterations, vus: 1, iterations: 3, flow: [ {{ request: {{ url: '/shared' }} }} ] }}
+",
+        server.address
+    );
+    let plan = write(folder.path(), "plan.yaml", &plan);
+    let results = folder.path().join("results");
+    fs::create_dir(&results).unwrap();
+    let histograms = results.join("{segment}.hlog");
+    let flags = ["--histograms", histograms.to_str().unwrap()];
+    assert_success(&run_segments(&plan, &["1", "2", "1"], &flags, ""));
+    let counts = ["loop", "shared"].map(|scenario| server.of(scenario).len());
+    assert_eq!(counts, [2, 3]);
+    let (code, stderr, all) = merge(&results, &[]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(count(&all, "http_reqs"), server.len() as u64);
+}
+
+#[test]
 fn segments_that_are_given_an_instant_begin_at_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start();
