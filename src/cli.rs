@@ -164,14 +164,19 @@ Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/ --rate 500 -d 30s --print-plan > plan.yaml
   loadr-fast run http://127.0.0.1:8080/ -c 64 --pipeline 16
 
+On several machines, or as an MPI, Slurm or Kubernetes job, which say themselves which part is whose:
+  loadr-fast run --segment 0/4 --start-at 2026-11-26T09:00:00Z --histograms 'results/{segment}.hlog' plan.yaml
+  mpirun -n 16 loadr-fast run --histograms 'results/{segment}.hlog' plan.yaml && loadr-fast merge results
+  loadr-fast run --print-segment
+
 Exit codes:
   0 all held · 1 an error · 98 --strict and the generator was the bottleneck · 99 a threshold failed · 130 interrupted";
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The plan, a YAML file; or a URL that requests are sent to without one.
-    #[arg(value_name = "PLAN|URL")]
-    pub(crate) plan: PathBuf,
+    #[arg(value_name = "PLAN|URL", required_unless_present = "print_segment")]
+    pub(crate) plan: Option<PathBuf>,
 
     /// How many cores to use (the first N that this process may use), or which: `2-9,12` (one core: `3-3`).
     /// Default: all, but for one when there are more than two.
@@ -264,6 +269,9 @@ pub(crate) struct RunArgs {
     pub(crate) load: LoadArgs,
 
     #[command(flatten)]
+    pub(crate) part: PartArgs,
+
+    #[command(flatten)]
     pub(crate) request: RequestArgs,
 
     #[command(flatten)]
@@ -315,6 +323,26 @@ pub(crate) struct LoadArgs {
     /// Leave out the scenarios that have one of these.
     #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
     pub(crate) exclude_tags: Vec<String>,
+}
+
+/// One run by several processes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "More than one machine")]
+pub(crate) struct PartArgs {
+    /// Make one of N equal parts of the plan's load, part I, counted from 0; N processes that are told so make all of it between
+    /// them. `none`: the whole. Default: what the process was launched by says (Kubernetes, Slurm, Open MPI, PMI, Nomad, AWS
+    /// Batch), or the whole. In names of files `{segment}` stands for I.
+    #[arg(long, value_name = "I/N|none", value_parser = crate::parts::parse)]
+    pub(crate) segment: Option<crate::parts::Said>,
+
+    /// Say which segment this process would be and where that was found, and run nothing.
+    #[arg(long)]
+    pub(crate) print_segment: bool,
+
+    /// Load everything, then wait and begin at this instant: `2026-11-26T09:00:00Z`, seconds since 1970, or `+30s` from when the
+    /// process began. The same instant on every machine starts them together.
+    #[arg(long, value_name = "INSTANT", value_parser = crate::start_at::parse, allow_hyphen_values = true)]
+    pub(crate) start_at: Option<crate::start_at::StartAt>,
 }
 
 /// What is sent to a URL.

@@ -26,7 +26,8 @@ impl Exports {
             ("--junit", &args.junit),
         ];
         let written = named.map(|(flag, path)| (flag, path.as_deref()));
-        check_places(&written, &[("the plan", &args.plan)])?;
+        let plan = args.plan.as_deref().map(|plan| ("the plan", plan));
+        check_places(&written, plan.as_slice())?;
         let open = |path: &Option<PathBuf>| path.as_deref().map(Export::open).transpose();
         Ok(Self {
             summary: open(&args.summary_export)?,

@@ -9,11 +9,13 @@ mod export;
 mod findings;
 mod merge;
 mod page;
+mod parts;
 mod plugin;
 mod report;
 mod run;
 mod signals;
 mod source;
+mod start_at;
 mod validate;
 mod voice;
 mod watch;
@@ -26,7 +28,7 @@ use clap::{CommandFactory, Parser};
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let result = match cli.command {
-        cli::Command::Run(args) => run::run(&args, cli.color),
+        cli::Command::Run(mut args) => run::run(&mut args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
         cli::Command::Capacity(args) => capacity::capacity(&args),
         cli::Command::Report(args) => report::report(&args),

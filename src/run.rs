@@ -17,13 +17,27 @@ use crate::cli::RunArgs;
 use crate::color::When;
 use crate::ctl;
 use crate::export::Exports;
+use crate::parts::Part;
 use crate::signals::Signals;
 use crate::source::Source;
 use crate::voice::{NOTE_PATIENCE, NOTES, RESULTS, SUMMARY_PATIENCE};
 use crate::watch::Watch;
 
 /// Runs the plan; the exit code, or what to tell a person.
-pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
+pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
+    let part = Part::of(args)?;
+    if args.part.print_segment {
+        let _ = stdout().write_all(part.line().as_bytes());
+        return Ok(0);
+    }
+    part.name_files(args);
+    let args = &*args;
+    if args.embedded_target && part.segment.is_some() {
+        return Err(
+            "each segment would load a target of its own with --embedded-target: start one, and name it in the plan"
+                .to_owned(),
+        );
+    }
     let target = if args.embedded_target {
         let target = Target::start(&Settings::loopback())
             .map_err(|error| format!("cannot start the built-in target: {error}"))?;
@@ -54,7 +68,13 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         let _ = stdout().write_all(compiled.effective_plan().as_bytes());
         return Ok(0);
     }
-    let program = Arc::new(compiled.program);
+    let mut program = compiled.program;
+    part.name_outputs(&mut program);
+    let program = Arc::new(program);
+    let cannot = part.cannot(&program);
+    if !cannot.is_empty() {
+        return Err(located(cannot));
+    }
     let choice = args.cores.as_ref().or(program.engine.cores.as_ref());
     let cores = cores::choose(choice, &cores::available(), args.oversubscribe)?;
     let sources = args.plugins.sources();
@@ -82,12 +102,17 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
     )?;
     let spec = RunSpec {
         cores,
-        seed: args.seed.unwrap_or_else(seed),
+        seed: part.seed(&program, args),
         is_strict: args.strict,
         shows_http: args.http_debug,
+        segment: part.segment,
+        start: part.start(),
     };
     // Last of all that can fail before the run: files are emptied, ports are taken.
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
+    if let Some(segment) = spec.segment {
+        outputs.mark_segment(segment.index);
+    }
     for warning in outputs.warnings() {
         let warning = source.located("warning", std::slice::from_ref(warning));
         NOTES.line(&format!("warning: {warning}"));
@@ -96,6 +121,11 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         NOTES.line(note);
     }
     NOTES.keep_off(&spec.cores);
+    if !args.quiet
+        && let Some(line) = part.waiting()
+    {
+        NOTES.line(&line);
+    }
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
         watch.see(moment);
         outputs.show(moment);
@@ -119,7 +149,9 @@ pub(crate) fn run(args: &RunArgs, color: When) -> Result<u8, String> {
         );
     }
     if args.quiet {
-        for threshold in summary.thresholds.iter().filter(|t| !t.passed) {
+        // Those of a part are not judged.
+        let judged = summary.thresholds.iter().filter(|_| !part.is_part());
+        for threshold in judged.filter(|t| !t.passed) {
             NOTES.line(&format!(
                 "threshold failed: {}: {}",
                 threshold.metric, threshold.expression

@@ -19,15 +19,16 @@ pub(crate) enum Source {
 impl Source {
     /// What the arguments say.
     pub(crate) fn of(args: &RunArgs) -> Result<Self, String> {
-        let Some(url) = url(&args.plan) else {
+        let plan = args.plan.as_deref().ok_or("name a plan, or a URL")?;
+        let Some(url) = url(plan) else {
             let request = &args.request;
             if !request.headers.is_empty() || request.method.is_some() || request.body.is_some() {
                 return Err(format!(
                     "--header, --method and --body go with a URL; {} is a plan and says itself what is sent",
-                    args.plan.display()
+                    plan.display()
                 ));
             }
-            return Ok(Self::File(args.plan.clone()));
+            return Ok(Self::File(plan.to_owned()));
         };
         if args.env.is_some() || !args.load.tags.is_empty() || !args.load.exclude_tags.is_empty() {
             return Err(

@@ -20,6 +20,7 @@ fn a_machine_that_can_run_plans_has_no_fault() {
         "io_uring",
         "locked_memory",
         "open_files",
+        "time",
         "clock",
         "smt",
         "isolation",

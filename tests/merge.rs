@@ -48,7 +48,7 @@ fn runs() -> &'static Runs {
         for (name, path) in [("a", "/delay/1"), ("b", "/delay/1"), ("c", "/delay/1"), ("other", "/delay/2")] {
             fs::write(folder.path().join("plan.yaml"), plan(path)).unwrap();
             let output = loadr()
-                .args(["run", "--quiet", "--cores", "1", "--histograms"])
+                .args(["run", "--quiet", "--seed", "7", "--cores", "1", "--histograms"])
                 .arg(folder.path().join(format!("{name}.hlog")))
                 .arg("--summary-export")
                 .arg(folder.path().join("summary.json"))

@@ -36,6 +36,7 @@ use regex::bytes::RegexBuilder;
 use self::expressions::Expressions;
 use crate::Options;
 use crate::diagnostic::{Report, shown};
+use crate::hash::Inputs;
 use crate::node::At;
 use crate::plan::{Pair, Plan, PluginCall, Scenario as PlanScenario, Text};
 use crate::program::{
@@ -110,6 +111,7 @@ pub(crate) fn compile(
             .or_else(stem)
             .unwrap_or_default(),
         plan_hash,
+        inputs_hash: compiler.inputs.hash(),
         origins: compiler.origins,
         tls,
         hosts,
@@ -165,6 +167,7 @@ struct Compiler<'a> {
     sources: Vec<DataSource>,
     source_ids: HashMap<&'a str, data::KnownSource>,
     data_bytes: u64,
+    inputs: Inputs,
     /// Files that are sent; `None`: not to be read, which has been reported.
     files: HashMap<PathBuf, Option<Arc<[u8]>>>,
     scope: scope::Scope<'a>,
@@ -206,6 +209,7 @@ impl<'a> Compiler<'a> {
             sources: Vec::new(),
             source_ids: HashMap::new(),
             data_bytes: 0,
+            inputs: Inputs::default(),
             files: HashMap::new(),
             scope: scope::Scope::default(),
             vars: Vec::new(),
@@ -314,6 +318,7 @@ impl<'a> Compiler<'a> {
             pipeline: self.pipeline(scenario, &executor, &flow),
             lanes: u32::try_from(lanes).unwrap_or(u32::MAX),
             rendezvous: rendezvous.into_iter().collect(),
+            data: std::mem::take(&mut self.scope.data).into_iter().collect(),
             name: scenario.name.clone(),
             start_time: scenario.start_time,
             graceful_stop: scenario.graceful_stop.unwrap_or(GRACEFUL_STOP),

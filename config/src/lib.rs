@@ -70,6 +70,7 @@ pub use capacity::{
 pub use cores::CoreChoice;
 use diagnostic::Report;
 pub use diagnostic::{Diagnostic, Failure, did_you_mean};
+pub use hash::fingerprint;
 pub use metrics::{BUILT_IN_TAGS, METRICS, MetricKind};
 pub use program::*;
 pub use quick::{Quick, QuickBody};

@@ -79,6 +79,9 @@ pub struct Program {
     pub name: String,
     /// SHA-256 of the effective plan (after overlays and overrides), lower-case hexadecimal.
     pub plan_hash: String,
+    /// SHA-256 of what the plan is given from outside: the content of each file that it reads and the value of each variable
+    /// of the environment, but for secrets. Lower-case hexadecimal.
+    pub inputs_hash: String,
     /// Every origin that a request can go to, each once.
     pub origins: Vec<Origin>,
     /// `defaults.http.tls`.
@@ -511,6 +514,8 @@ pub struct Scenario {
     pub lanes: u32,
     /// The meeting places that its flow has, each once.
     pub rendezvous: Vec<RendezvousId>,
+    /// The sources of data that its flow takes rows of, each once.
+    pub data: Vec<DataId>,
     /// How many requests a virtual user may have in flight on its connection. Above 1 only where nothing in the flow
     /// waits for a response: its steps are requests to one origin, loops and choices.
     pub pipeline: u32,

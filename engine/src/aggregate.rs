@@ -9,6 +9,7 @@ use loadr_config::Program;
 use crate::control::{Control, StopReason};
 use crate::metrics::{Record, Samples, Series, Trend, Values, for_each_series};
 use crate::moment::{Moment, ShardSecond};
+use crate::schedule::Slice;
 use crate::thresholds;
 
 /// What a shard has measured since its last one.
@@ -123,6 +124,8 @@ impl Second {
 /// Everything measured so far.
 pub(crate) struct Aggregate {
     pub(crate) program: Arc<Program>,
+    /// Which of the program's users are this process's.
+    slice: Slice,
     pub(crate) total: Record,
     pub(crate) timeline: Vec<Progress>,
     pub(crate) vus: Option<Gauge>,
@@ -154,8 +157,9 @@ const POINT_NS_MIN: u64 = 200_000_000;
 const CPU_NS_MIN: u64 = 100_000_000;
 
 impl Aggregate {
-    pub(crate) fn new(program: Arc<Program>, shards: usize, start_ns: u64) -> Self {
+    pub(crate) fn new(program: Arc<Program>, slice: Slice, shards: usize, start_ns: u64) -> Self {
         Self {
+            slice,
             total: Record::new(&program),
             timeline: Vec::new(),
             vus: None,
@@ -399,13 +403,23 @@ impl Aggregate {
         );
     }
 
-    /// The most virtual users that the plan allows at once.
+    /// The most virtual users that the plan allows here at once.
     pub(crate) fn vus_max(&self) -> u32 {
         self.program
             .scenarios
             .iter()
-            .map(|s| s.executor.vus_max())
+            .map(|s| self.slice.share(s.executor.vus_max()))
             .fold(0, u32::saturating_add)
+    }
+
+    /// Which of the program's users are this process's.
+    pub(crate) fn slice(&self) -> Slice {
+        self.slice
+    }
+
+    /// Whether this process makes all of the load.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.slice.is_whole()
     }
 
     /// The highest share of its core that any shard used over a second.
@@ -523,7 +537,7 @@ scenarios:
             }
             drop(sender);
             let empties: Vec<_> = shards.iter().map(|_| channel().0).collect();
-            let mut aggregate = Aggregate::new(Arc::clone(&program), shards.len(), 0);
+            let mut aggregate = Aggregate::new(Arc::clone(&program), Slice::of(None), shards.len(), 0);
             let (mut sums, mut moments) = (Sums::new(), 0);
             aggregate.collect(&inbox, &empties, &Control::new(1), |moment| {
                 moments += 1;
@@ -596,7 +610,7 @@ scenarios:
             }
             drop(sender);
             let empties: Vec<_> = (0..2).map(|_| channel().0).collect();
-            let mut aggregate = Aggregate::new(Arc::clone(&program), 2, 0);
+            let mut aggregate = Aggregate::new(Arc::clone(&program), Slice::of(None), 2, 0);
             aggregate.collect(&inbox, &empties, &Control::new(1), |_| ());
             let rates: Vec<f64> = aggregate
                 .timeline
@@ -623,7 +637,7 @@ scenarios:
             sender.send(handover).unwrap();
         }
         drop(sender);
-        let mut aggregate = Aggregate::new(program, 1, 0);
+        let mut aggregate = Aggregate::new(program, Slice::of(None), 1, 0);
         aggregate.collect(&inbox, &[channel().0], &Control::new(1), |_| {});
         assert_eq!(aggregate.timeline.len(), 1);
         let rest = aggregate.rest().expect("a piece is left");

@@ -259,7 +259,9 @@ impl Control {
         self.0.changes.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
+    /// Whether the run was told to end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
         self.0.stop.load(Ordering::Acquire)
     }
 

@@ -11,6 +11,8 @@ use loadr_ring::{Ring, Settings};
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 
+use crate::results::Clock;
+
 /// The oldest kernel that has what the data path needs.
 const KERNEL_MIN: (u32, u32) = (6, 1);
 /// What the executor's own rings may lock, in bytes.
@@ -44,7 +46,7 @@ pub enum Level {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was looked at: `kernel`, `io_uring`, `locked_memory`, `open_files`, `clock`, `governor`, `smt`, `isolation`,
+    /// What was looked at: `kernel`, `io_uring`, `locked_memory`, `open_files`, `time`, `clock`, `governor`, `smt`, `isolation`,
     /// `load`.
     pub check: &'static str,
     /// How bad it is.
@@ -73,6 +75,7 @@ pub fn examine(cores: &[usize], watch: Duration) -> Vec<Finding> {
         io_uring(),
         locked_memory(),
         open_files(),
+        time(),
     ];
     findings.extend(host(Path::new("/"), cores));
     findings.extend(others(Path::new("/"), cores, watch));
@@ -181,6 +184,31 @@ fn open_files() -> Finding {
         ),
         Err(error) => finding("open_files", Level::Note, error.to_string(), ""),
     }
+}
+
+/// What time it is matters where several machines are to begin at one instant.
+fn time() -> Finding {
+    let Some(clock) = Clock::now() else {
+        return finding(
+            "time",
+            Level::Note,
+            "how well the clock is kept may not be asked here",
+            "",
+        );
+    };
+    if clock.synchronised {
+        let found = format!(
+            "the time is synchronised, to about {:.3} ms ({:.3} ms at most)",
+            clock.error_ms, clock.error_max_ms
+        );
+        return finding("time", Level::Good, found, "");
+    }
+    finding(
+        "time",
+        Level::Note,
+        "the time is not synchronised",
+        "run chrony or systemd-timesyncd where several machines are to begin at one instant (`--start-at`)",
+    )
 }
 
 fn limit(value: u64, rest: &str) -> String {

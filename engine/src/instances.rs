@@ -7,6 +7,7 @@ use loadr_config::{
 use loadr_plugin_host::{Instance, Limits, Plugin, Turnover};
 
 use crate::plugins::LoadedPlugins;
+use crate::schedule::Slice;
 
 /// One owner's instances, by [`PluginId`]; none of a plugin that belongs to somebody else.
 pub(crate) type Instances = Box<[Option<Instance>]>;
@@ -20,13 +21,14 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Sets memory aside for the virtual users and calls of so many shards.
+    /// Sets memory aside for the virtual users of a slice of the program and the calls of so many shards.
     ///
     /// # Errors
     /// Each plugin whose instances do not fit, where the plan lists it.
     pub(crate) fn new(
         program: &Program,
         loaded: &LoadedPlugins,
+        slice: Slice,
         shards: usize,
     ) -> Result<Self, Vec<Diagnostic>> {
         let used = used(program);
@@ -40,7 +42,7 @@ impl Fleet {
                     let users = program.scenarios.iter().zip(&used);
                     let users = users
                         .filter(|(_, used)| used[index])
-                        .map(|(s, _)| u64::from(s.executor.vus_max()));
+                        .map(|(s, _)| u64::from(slice.share(s.executor.vus_max())));
                     Some((users.sum(), Turnover::Run, "or fewer virtual users"))
                 }
                 InstancePer::Call => Some((shards as u64, Turnover::Call, "or fewer cores")),

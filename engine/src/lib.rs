@@ -24,7 +24,9 @@ mod rendezvous;
 mod results;
 mod run;
 mod schedule;
+pub mod segment;
 mod shard;
+pub mod start;
 mod steer;
 mod thresholds;
 mod tls;
@@ -35,17 +37,19 @@ pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
 pub use loadr_figures as figures;
 pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
-pub use moment::{Moment, ShardSecond};
+pub use moment::{Moment, ShardSecond, Share};
 pub use plugins::{LoadedPlugins, PluginSources};
 pub use results::{
-    Aggregates, BUSY, CheckSummary, Detail, Distribution, Environment, ErrorSummary, Generator,
-    LAG_SHARE, Merged, MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point, ReadError,
-    SUMMARY_BYTES_MAX, SUMMARY_SCHEMA, Segment, SeriesSummary, Snapshot, Summary, TextStyle,
+    Aggregates, BUSY, CheckSummary, Clock, Detail, Distribution, Environment, ErrorSummary,
+    Generator, LAG_SHARE, Merged, MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point,
+    ReadError, SUMMARY_BYTES_MAX, SUMMARY_SCHEMA, SeriesSummary, Snapshot, Summary, TextStyle,
     ThresholdSummary, histogram_log, merge, summary_text,
 };
 pub use run::{Outcome, RunError, RunSpec, run, run_resolving};
+pub use segment::Segment;
 #[doc(hidden)]
 pub use shard::Trial;
 pub use shard::rfc3339_ms;
+pub use start::{Gate, Start};
 pub use steer::{Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, SteerError};
 pub use thresholds::ThresholdResult;

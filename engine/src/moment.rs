@@ -7,6 +7,7 @@ use loadr_config::Program;
 use crate::aggregate::{Aggregate, Handover, Progress};
 use crate::metrics::{Record, RequestSample, Samples, Series, Trend, for_each_series};
 use crate::results::{self, ErrorSummary};
+use crate::schedule::{Deal, Slice};
 use crate::thresholds::{self, ThresholdResult};
 
 /// A second of a run that every shard has passed, and the run so far.
@@ -122,9 +123,45 @@ impl Moment<'_> {
         thresholds::judge_all(self.program(), self.aggregate)
     }
 
-    /// The most virtual users that the plan allows at once.
+    /// What of the plan's load this process makes.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        Share(self.aggregate.slice())
+    }
+
+    /// The most virtual users that the plan allows here at once.
     #[must_use]
     pub fn vus_max(&self) -> u32 {
         self.aggregate.vus_max()
+    }
+}
+
+/// What of a plan's load a process makes: all of it, or a segment's part.
+#[derive(Clone, Copy, Debug)]
+pub struct Share(Slice);
+
+impl Share {
+    /// All of it.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self(Slice::of(None))
+    }
+
+    /// How many of a scenario's users, when it has `all`.
+    #[must_use]
+    pub fn users(self, all: u32) -> u32 {
+        self.0.share(all)
+    }
+
+    /// How many of the iterations of a scenario that has at most so many users.
+    #[must_use]
+    pub fn iterations(self, vus_max: u32, all: u64) -> u64 {
+        Deal::new(self.0, vus_max).below(all)
+    }
+
+    /// The part of the rate of a scenario that has at most so many users.
+    #[must_use]
+    pub fn of_rate(self, vus_max: u32) -> f64 {
+        Deal::new(self.0, vus_max).part()
     }
 }

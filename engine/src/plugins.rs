@@ -139,6 +139,15 @@ impl LoadedPlugins {
         &self.warnings
     }
 
+    /// What their part of the load depends on: each plugin's code, and what each place in the flow hands it.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &[u8]> {
+        let code = self
+            .plugins
+            .iter()
+            .map(|(plugin, _)| plugin.digest().as_slice());
+        code.chain(self.configs.iter().map(String::as_bytes))
+    }
+
     pub(crate) fn reads(&self, plugin: PluginId) -> &Reads {
         self.plugins[plugin.at()].0.reads()
     }

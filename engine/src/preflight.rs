@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::ClientConfig;
 
 use crate::addresses::{Addresses, Resolve, can_dial, look_up, route};
+use crate::schedule::Slice;
 use crate::tls::client_config;
 
 /// How long a target may take to accept the first connection.
@@ -18,16 +19,19 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the executor's own rings may lock, in bytes.
 const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 
+/// Which processors are online.
+const CPUS_ONLINE: &str = "/sys/devices/system/cpu/online";
+
 /// What a shard opens for its executor and its ring (six of them), with room for what opens and closes.
 const FILES_OF_SHARD: u64 = 8;
 /// What else the process has open: about ten, and the files of sysfs that say where a core is.
 const FILES_OF_PROCESS: u64 = 64;
 
-/// Makes sure that this machine can run so many shards of the program.
+/// Makes sure that this machine can run so many shards of its slice of the program.
 ///
 /// # Errors
 /// The first thing that is missing, with the command that mends it.
-pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), String> {
+pub(crate) fn check_machine(program: &Program, slice: Slice, shards: usize) -> Result<(), String> {
     let (memlock, hard) = getrlimit(Resource::RLIMIT_MEMLOCK)
         .map_err(|error| format!("cannot read the limit on locked memory: {error}"))?;
     if memlock < MEMLOCK_BYTES_MIN && setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard).is_err()
@@ -39,17 +43,23 @@ pub(crate) fn check_machine(program: &Program, shards: usize) -> Result<(), Stri
             memlock / 1024
         ));
     }
+    // Read to pin shards, by a library that ends the process where it cannot.
+    std::fs::read_to_string(CPUS_ONLINE).map_err(|error| {
+        format!(
+            "cannot read {CPUS_ONLINE}, which says what cores there are: {error}: mount /sys here"
+        )
+    })?;
     // A shard's table of sockets may be as large as the number of descriptors allowed.
     let users: u64 = program
         .scenarios
         .iter()
-        .map(|s| u64::from(s.executor.vus_max()))
+        .map(|s| u64::from(slice.share(s.executor.vus_max())))
         .sum();
     // Each branch of a parallel step has connections of its own.
     let lanes: u64 = program
         .scenarios
         .iter()
-        .map(|s| u64::from(s.executor.vus_max()) * u64::from(s.lanes))
+        .map(|s| u64::from(slice.share(s.executor.vus_max())) * u64::from(s.lanes))
         .sum();
     let connections = (lanes * program.origins.len().max(1) as u64).div_ceil(shards.max(1) as u64);
     let table = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX)).sockets;
@@ -186,7 +196,11 @@ fn reach(
 ///
 /// # Errors
 /// The first address for which they do not suffice, with what mends it.
-pub(crate) fn check_ports(program: &Program, addresses: &[SocketAddr]) -> Result<(), String> {
+pub(crate) fn check_ports(
+    program: &Program,
+    slice: Slice,
+    addresses: &[SocketAddr],
+) -> Result<(), String> {
     let read = |name: &str| {
         let path = format!("/proc/sys/net/ipv4/{name}");
         std::fs::read_to_string(path).unwrap_or_default()
@@ -196,7 +210,7 @@ pub(crate) fn check_ports(program: &Program, addresses: &[SocketAddr]) -> Result
         return Ok(());
     };
     let ports = usable_ports(range, &read("ip_local_reserved_ports"));
-    for (address, connections) in connections(program, addresses) {
+    for (address, connections) in connections(program, slice, addresses) {
         let sources = &program.engine.source_ips;
         let sources = sources
             .iter()
@@ -220,7 +234,11 @@ pub(crate) fn check_ports(program: &Program, addresses: &[SocketAddr]) -> Result
 
 /// By address: the most connections that can be open to it. A virtual user keeps one to each origin that its scenario
 /// names, and so does each of its branches.
-fn connections(program: &Program, addresses: &[SocketAddr]) -> BTreeMap<SocketAddr, u64> {
+fn connections(
+    program: &Program,
+    slice: Slice,
+    addresses: &[SocketAddr],
+) -> BTreeMap<SocketAddr, u64> {
     let pairs: BTreeSet<_> = program
         .requests
         .iter()
@@ -229,7 +247,7 @@ fn connections(program: &Program, addresses: &[SocketAddr]) -> BTreeMap<SocketAd
     let mut connections = BTreeMap::new();
     for (scenario, origin) in pairs {
         let scenario = &program.scenarios[scenario.at()];
-        let users = u64::from(scenario.executor.vus_max()) * u64::from(scenario.lanes);
+        let users = u64::from(slice.share(scenario.executor.vus_max())) * u64::from(scenario.lanes);
         if let Some(address) = addresses.get(origin.at()) {
             *connections.entry(*address).or_default() += users;
         }
@@ -295,10 +313,10 @@ scenarios:
         let file = std::path::Path::new("plan.yaml");
         let program = loadr_config::compile(plan, file, &options).unwrap().program;
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let apart = connections(&program, &[address(1), address(2)]);
+        let apart = connections(&program, Slice::of(None), &[address(1), address(2)]);
         assert_eq!(apart, BTreeMap::from([(address(1), 25), (address(2), 10)]));
         // Behind a proxy all go to one address.
-        let together = connections(&program, &[address(9), address(9)]);
+        let together = connections(&program, Slice::of(None), &[address(9), address(9)]);
         assert_eq!(together, BTreeMap::from([(address(9), 35)]));
     }
 }

@@ -2,14 +2,13 @@
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use glommio::{BuilderErrorKind, GlommioError, LocalExecutorBuilder, Placement};
 use loadr_config::{Diagnostic, Program};
 
 use crate::addresses::{Refresher, Resolve, SystemResolver};
 use crate::aggregate::Aggregate;
-use crate::clock::now_ns;
 use crate::control::{Control, StopReason};
 use crate::cores::stand_aside;
 use crate::error_kind::ErrorKind;
@@ -20,12 +19,16 @@ use crate::moment::Moment;
 use crate::plugins::LoadedPlugins;
 use crate::preflight;
 use crate::rendezvous::Places;
+use crate::results::Clock;
+use crate::schedule::Slice;
+use crate::segment::{Segment, load_hash};
 use crate::shard::{self, ShardSpec, Shared};
+use crate::start::{Start, Started, unix_ms};
 use crate::steer::Steps;
 use crate::thresholds::{self, ThresholdResult};
 
 /// What a run needs beside its program.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RunSpec {
     /// One shard for each entry, pinned to that processor; an entry may repeat (oversubscription).
     pub cores: Vec<usize>,
@@ -35,6 +38,10 @@ pub struct RunSpec {
     pub is_strict: bool,
     /// Whether what the first virtual user sends and gets is written to standard error.
     pub shows_http: bool,
+    /// Which part of the plan's load this process makes; all of it where there is none.
+    pub segment: Option<Segment>,
+    /// When it begins.
+    pub start: Start,
 }
 
 /// Why a run could not begin. One that has begun has an [`Outcome`], whatever becomes of it.
@@ -56,6 +63,14 @@ pub struct Outcome {
     pub seed: u64,
     /// See [`RunSpec`].
     pub is_strict: bool,
+    /// See [`RunSpec`].
+    pub segment: Option<Segment>,
+    /// See [`load_hash`].
+    pub load_hash: String,
+    /// How well the machine's clock was kept at the start.
+    pub clock: Option<Clock>,
+    /// Whether the run began by that clock, as others did by theirs.
+    pub(crate) is_timed: bool,
     pub(crate) aggregate: Aggregate,
     /// In the plan's order.
     pub thresholds: Vec<ThresholdResult>,
@@ -123,15 +138,17 @@ pub fn run_resolving(
     resolver: &Arc<dyn Resolve>,
     on_moment: impl FnMut(&Moment<'_>),
 ) -> Result<Outcome, RunError> {
-    let fleet = Fleet::new(&program, plugins, spec.cores.len()).map_err(RunError::Plan)?;
+    let load_hash = load_hash(&program, plugins, spec.seed);
+    let slice = Slice::of(spec.segment);
+    let fleet = Fleet::new(&program, plugins, slice, spec.cores.len()).map_err(RunError::Plan)?;
     let fleet = Arc::new(fleet);
-    preflight::check_machine(&program, spec.cores.len()).map_err(RunError::Machine)?;
+    preflight::check_machine(&program, slice, spec.cores.len()).map_err(RunError::Machine)?;
     let tls = preflight::tls(&program).map_err(RunError::Plan)?;
     let addresses = preflight::resolve(&program, &**resolver).map_err(RunError::Plan)?;
-    preflight::check_ports(&program, &addresses).map_err(RunError::Machine)?;
-    let shared = Arc::new(Shared::new(&program));
+    preflight::check_ports(&program, slice, &addresses).map_err(RunError::Machine)?;
+    let shared = Arc::new(Shared::new(&program, spec.segment));
     let line = Arc::new(StartLine::new(spec.cores.len()));
-    let leases = leases(&program, spec.cores.len() as u32);
+    let leases = leases(&program, spec.segment, spec.cores.len() as u32);
     let places = Arc::new(Places::new(&program, spec.cores.len()));
     let (handovers, inbox) = channel();
     let mut empties: Vec<Sender<Box<Record>>> = Vec::new();
@@ -147,6 +164,7 @@ pub fn run_resolving(
         let shard = ShardSpec {
             index: index as u32,
             count: spec.cores.len() as u32,
+            slice: slice.shard(index as u32, spec.cores.len() as u32),
             shows: spec.shows_http && index == 0,
             program: Arc::clone(&program),
             plugins: Arc::clone(plugins),
@@ -179,15 +197,28 @@ pub fn run_resolving(
     drop(handovers);
     let names = Refresher::start(&program, resolver, addresses, name_changes);
     let _aside = stand_aside(&spec.cores);
-    let started_ms = unix_ms();
-    let start = line.wait_start();
-    if let Some(start_ns) = start {
-        control.begin(start_ns);
+    let mut started = None;
+    if line.wait_ready() {
+        match spec.start.wait(control) {
+            Ok(start) => started = Some(start),
+            Err(error) => {
+                unmade.get_or_insert(error);
+            }
+        }
     }
-    let start_ns = start.unwrap_or_else(now_ns);
-    let mut aggregate = Aggregate::new(Arc::clone(&program), spec.cores.len(), start_ns);
+    let clock = Clock::now();
+    // Before a shard can begin: whoever steers the run does not come too early.
+    if let Some(start) = started {
+        control.begin(start.ns);
+    }
+    line.release(started.map(|start| start.ns));
+    let Started {
+        ns: start_ns,
+        unix_ms: started_ms,
+    } = started.unwrap_or_else(Started::now);
+    let mut aggregate = Aggregate::new(Arc::clone(&program), slice, spec.cores.len(), start_ns);
     aggregate.collect(&inbox, &empties, control, on_moment);
-    let ended_ms = unix_ms();
+    let ended_ms = unix_ms(SystemTime::now()).max(started_ms);
     let steps = control.end();
     if let Some((count, error)) = names.as_ref().and_then(Refresher::failures) {
         aggregate.total.errors_of(ErrorKind::Dns, count, &error);
@@ -202,7 +233,7 @@ pub fn run_resolving(
             Err(error) => broken.push((index, why(error))),
         }
     }
-    if start.is_none() {
+    if started.is_none() {
         let of_shard = |(index, why): &(usize, String)| format!("shard {index} broke off: {why}");
         if let Some(error) = unmade.or_else(|| broken.first().map(of_shard)) {
             return Err(RunError::Machine(error));
@@ -222,6 +253,11 @@ pub fn run_resolving(
         cores: spec.cores.clone(),
         seed: spec.seed,
         is_strict: spec.is_strict,
+        segment: spec.segment,
+        load_hash,
+        clock,
+        is_timed: spec.segment.is_some_and(Segment::is_part)
+            || !matches!(spec.start, Start::AtOnce),
         aggregate,
         thresholds,
         stopped,
@@ -255,14 +291,6 @@ fn broke_off((index, why): &(usize, String), (broken, shards): (usize, usize)) -
     format!("{who} {why}; from then on its load is missing, and the others were ended")
 }
 
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
-}
-
 /// Where shards wait for each other, so that all begin at one instant.
 pub(crate) struct StartLine {
     state: Mutex<Line>,
@@ -272,7 +300,8 @@ pub(crate) struct StartLine {
 struct Line {
     waiting_for: usize,
     failed: bool,
-    start_ns: Option<u64>,
+    /// What the run's own thread said: the start, or that there is none.
+    said: Option<Option<u64>>,
 }
 
 impl StartLine {
@@ -281,7 +310,7 @@ impl StartLine {
             state: Mutex::new(Line {
                 waiting_for: shards,
                 failed: false,
-                start_ns: None,
+                said: None,
             }),
             changed: Condvar::new(),
         }
@@ -302,18 +331,34 @@ impl StartLine {
         line.waiting_for -= 1;
         line.failed |= !ok;
         if line.waiting_for == 0 {
-            line.start_ns = (!line.failed).then(now_ns);
             self.changed.notify_all();
         }
+    }
+
+    /// Waits until every shard has arrived; whether all of them are ready.
+    fn wait_ready(&self) -> bool {
+        let line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = self
+            .changed
+            .wait_while(line, |line| line.waiting_for > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        !line.failed
+    }
+
+    /// Lets the shards go, to begin at an instant that may be to come; without one none of them begins.
+    fn release(&self, start_ns: Option<u64>) {
+        let mut line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        line.said = Some(start_ns);
+        self.changed.notify_all();
     }
 
     fn wait_start(&self) -> Option<u64> {
         let line = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let line = self
             .changed
-            .wait_while(line, |line| line.waiting_for > 0)
+            .wait_while(line, |line| line.said.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        line.start_ns
+        line.said.flatten()
     }
 }
 
@@ -327,7 +372,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The shard is ready, or (`ok` false) never will be. Waits for all; the common start, or `None` when one failed.
+    /// The shard is ready, or (`ok` false) never will be. Waits for all and for the start's hour; the common start, which may
+    /// be a little ahead, or `None` when there is none.
     pub(crate) fn ready(&mut self, ok: bool) -> Option<u64> {
         self.has_arrived = true;
         self.line.arrive(ok);
@@ -406,7 +452,7 @@ mod tests {
             cores: vec![core; 2],
             seed: 1,
             is_strict: true,
-            shows_http: false,
+            ..RunSpec::default()
         };
         let control = Control::new(1);
         let mut seconds = 0;
@@ -443,26 +489,33 @@ mod tests {
 
     #[test]
     fn a_place_that_is_lost_before_the_start_fails_the_start_and_after_it_ends_the_run() {
-        let control = Control::new(1);
         let line = Arc::new(StartLine::new(2));
-        let (mut first, second) = (
-            StartLine::place(&line, &control),
-            StartLine::place(&line, &control),
-        );
-        drop(second);
-        assert_eq!(first.ready(true), None);
-        assert!(!control.is_stopped());
+        let control = Control::new(1);
+        let first = StartLine::place(&line, &control);
+        drop(StartLine::place(&line, &control));
+        let shard = std::thread::spawn({
+            let mut first = first;
+            move || first.ready(true)
+        });
+        assert!(!line.wait_ready());
+        line.release(None);
+        assert_eq!(shard.join().unwrap(), None);
 
-        let line = Arc::new(StartLine::new(1));
-        let mut place = StartLine::place(&line, &control);
-        assert!(place.ready(true).is_some());
-        drop(place);
+        let begin = |control: &Control| {
+            let line = Arc::new(StartLine::new(1));
+            let mut place = StartLine::place(&line, control);
+            // Said before it arrives: a place waits for what is said, whenever that was.
+            line.release(Some(7));
+            assert_eq!(place.ready(true), Some(7));
+            assert!(line.wait_ready());
+            place
+        };
+        let control = Control::new(1);
+        drop(begin(&control));
         assert!(control.is_stopped());
 
         let control = Control::new(1);
-        let line = Arc::new(StartLine::new(1));
-        let mut place = StartLine::place(&line, &control);
-        assert!(place.ready(true).is_some());
+        let mut place = begin(&control);
         place.ended();
         drop(place);
         assert!(!control.is_stopped());

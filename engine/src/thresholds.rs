@@ -1,6 +1,6 @@
 //! The plan's thresholds, judged on merged series.
 
-use loadr_config::{Aggregation, Comparison, Program, Threshold};
+use loadr_config::{Aggregation, Comparison, METRICS, MetricKind, Program, Threshold};
 
 use crate::aggregate::Aggregate;
 use crate::metrics::{Series, Trend, Values};
@@ -36,9 +36,20 @@ pub(crate) fn first_to_abort(aggregate: &Aggregate) -> Option<String> {
         .thresholds
         .iter()
         .filter(|t| t.abort_on_fail && aggregate.elapsed_secs() >= t.delay_abort_eval.as_secs_f64())
+        // A count of one segment says nothing about that of all; percentiles and shares do.
+        .filter(|t| aggregate.is_whole() || !is_of_all(t))
         .map(|threshold| judge(threshold, aggregate))
         .find(|result| !result.passed)
         .map(|result| format!("{}: {}", result.metric, result.expression))
+}
+
+/// Whether it is about how much there is of something, over all segments.
+fn is_of_all(threshold: &Threshold) -> bool {
+    let named = METRICS.iter().find(|(name, _)| *name == threshold.metric);
+    let kind = named.map(|(_, kind)| *kind);
+    threshold.aggregation == Aggregation::Count
+        || matches!(kind, Some(MetricKind::Counter))
+        || matches!(&*threshold.metric, "vus" | "vus_max")
 }
 
 fn judge(threshold: &Threshold, aggregate: &Aggregate) -> ThresholdResult {

@@ -127,6 +127,11 @@ impl Outputs {
         })
     }
 
+    /// What they are fed is of one segment of a run: its series have a tag `segment` with this number.
+    pub fn mark_segment(&mut self, index: u32) {
+        self.seconds.segment = Some(index.to_string());
+    }
+
     /// What is odd about them, each where the plan says it.
     #[must_use]
     pub fn warnings(&self) -> &[Diagnostic] {

@@ -85,7 +85,12 @@ pub(crate) struct Seconds {
     last_ms: u64,
     /// Whether there were more series than are told apart.
     pub(crate) has_folded: bool,
+    /// What tells this process's series from those of the other segments of its run, at a receiver that gets all of them.
+    pub(crate) segment: Option<String>,
 }
+
+/// The tag of a segment's series.
+const SEGMENT: &str = "segment";
 
 impl Seconds {
     pub(crate) fn take(&mut self, moment: &Moment<'_>) -> Second {
@@ -136,6 +141,7 @@ impl Seconds {
                 tags.push((bounded(key), bounded(value)));
             }
         }
+        self.mark(&mut tags);
         tags.sort();
         let wanted = (series.metric, tags);
         if let Some(key) = self.keys.get(&wanted) {
@@ -145,10 +151,19 @@ impl Seconds {
     }
 
     fn other(&mut self, metric: &'static str) -> Arc<Key> {
-        let wanted = (metric, vec![("name".to_owned(), "other".to_owned())]);
+        let mut tags = vec![("name".to_owned(), "other".to_owned())];
+        self.mark(&mut tags);
+        let wanted = (metric, tags);
         match self.keys.get(&wanted) {
             Some(key) => Arc::clone(key),
             None => self.add(wanted),
+        }
+    }
+
+    fn mark(&self, tags: &mut Vec<(String, String)>) {
+        if let Some(segment) = &self.segment {
+            tags.retain(|(key, _)| key != SEGMENT);
+            tags.push((SEGMENT.to_owned(), segment.clone()));
         }
     }
 

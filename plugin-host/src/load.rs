@@ -85,6 +85,7 @@ pub(crate) fn load(
         linked,
         functions,
         code.origin,
+        *blake3::hash(&bytes).as_bytes(),
     ))
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct PluginInner {
     pub(crate) linked: InstancePre<Guest>,
     pub(crate) functions: Functions,
     pub(crate) origin: Origin,
+    pub(crate) digest: [u8; 32],
 }
 
 impl PluginInner {
@@ -58,6 +59,7 @@ impl Plugin {
         linked: InstancePre<Guest>,
         functions: Functions,
         origin: Origin,
+        digest: [u8; 32],
     ) -> Self {
         Self {
             inner: Arc::new(PluginInner {
@@ -66,6 +68,7 @@ impl Plugin {
                 linked,
                 functions,
                 origin,
+                digest,
             }),
         }
     }
@@ -80,6 +83,12 @@ impl Plugin {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.inner.manifest.version
+    }
+
+    /// BLAKE3 of the component's bytes: the same for the same code, wherever it was loaded from.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.inner.digest
     }
 
     /// What it calls itself: an extractor or an assertion. What it can do is in [`exports`](Self::exports).

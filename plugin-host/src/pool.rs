@@ -102,6 +102,7 @@ pub(crate) fn pooled(
         functions,
         // Asked only of the plugin that was loaded.
         origin: Origin::default(),
+        digest: plugin.digest,
     })
 }
 

@@ -123,7 +123,7 @@ impl Frame {
             ("dropped_iterations", Values::Counter(count)) => dropped += count,
             _ => {}
         });
-        let iterations_planned = wanted::iterations(program);
+        let iterations_planned = wanted::iterations(program, moment.share());
         let length_secs = wanted::length(program);
         let by_time = length_secs.map_or(0.0, |all| plan_secs / all.max(1e-3));
         let by_count = iterations_planned.map_or(0.0, |all| iterations as f64 / all.max(1) as f64);
@@ -137,9 +137,14 @@ impl Frame {
                 at_secs: p.elapsed_secs,
                 rps: p.requests_per_sec,
                 iterations_ps: p.iterations_per_sec,
-                iterations_wanted_ps: wanted::iterations_per_sec(program, &aims, plan_secs),
+                iterations_wanted_ps: wanted::iterations_per_sec(
+                    program,
+                    moment.share(),
+                    &aims,
+                    plan_secs,
+                ),
                 vus: p.vus,
-                vus_wanted: wanted::vus(program, &aims, plan_secs),
+                vus_wanted: wanted::vus(program, moment.share(), &aims, plan_secs),
                 error_rate: p.error_rate,
                 latency: Latency::of(&p.latency),
                 response: response.as_ref().and_then(Latency::of),

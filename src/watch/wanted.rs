@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use loadr_config::{Executor, Program, Scenario};
-use loadr_engine::Aim;
+use loadr_engine::{Aim, Share};
 
 /// The virtual users, over all scenarios that have a number of them, that there should have been at once in the second
 /// before `at_secs` of the plan's clock. `None` when no scenario has one. `aims` is what the scenarios were told since.
-pub(super) fn vus(program: &Program, aims: &[Option<Aim>], at_secs: f64) -> Option<u32> {
+pub(super) fn vus(
+    program: &Program,
+    share: Share,
+    aims: &[Option<Aim>],
+    at_secs: f64,
+) -> Option<u32> {
     let mut sum = None;
     for (scenario, aim) in program.scenarios.iter().zip(aims) {
         let since = at_secs - scenario.start_time.as_secs_f64();
@@ -17,7 +22,7 @@ pub(super) fn vus(program: &Program, aims: &[Option<Aim>], at_secs: f64) -> Opti
             // What is shown beside it is the most of that second.
             (executor, _) => vus_of(executor, since).max(vus_of(executor, since - 1.0)),
         };
-        sum = Some(sum.unwrap_or(0) + wanted.round() as u32);
+        sum = Some(sum.unwrap_or(0) + share.users(wanted.round() as u32));
     }
     sum
 }
@@ -45,6 +50,7 @@ fn vus_of(executor: &Executor, since_secs: f64) -> f64 {
 /// there is none.
 pub(super) fn iterations_per_sec(
     program: &Program,
+    share: Share,
     aims: &[Option<Aim>],
     at_secs: f64,
 ) -> Option<f64> {
@@ -67,7 +73,8 @@ pub(super) fn iterations_per_sec(
             }
             _ => continue,
         };
-        sum = Some(sum.unwrap_or(0.0) + wanted);
+        let part = share.of_rate(scenario.executor.vus_max());
+        sum = Some(sum.unwrap_or(0.0) + wanted * part);
     }
     sum
 }
@@ -113,12 +120,14 @@ fn length_secs(executor: &Executor) -> Option<f64> {
 }
 
 /// How many iterations the plan makes in all, where every scenario has such a number.
-pub(super) fn iterations(program: &Program) -> Option<u64> {
+pub(super) fn iterations(program: &Program, share: Share) -> Option<u64> {
     let of = |s: &Scenario| match &s.executor {
         Executor::PerVuIterations {
             vus, iterations, ..
-        } => Some(iterations.saturating_mul(u64::from(*vus))),
-        Executor::SharedIterations { iterations, .. } => Some(*iterations),
+        } => Some(iterations.saturating_mul(u64::from(share.users(*vus)))),
+        Executor::SharedIterations { iterations, .. } => {
+            Some(share.iterations(s.executor.vus_max(), *iterations))
+        }
         Executor::ConstantVus { .. }
         | Executor::RampingVus { .. }
         | Executor::ArrivalRate { .. }
@@ -156,7 +165,7 @@ mod tests {
             "  a: {{ executor: constant-vus, vus: 3, duration: 10s, {FLOW} }}\n  \
              b: {{ executor: ramping-vus, start_vus: 0, start_time: 2s, stages: [{{ duration: 10s, target: 20 }}], {FLOW} }}\n"
         ));
-        let at = |secs| vus(&program, &[None, None], secs);
+        let at = |secs| vus(&program, Share::whole(), &[None, None], secs);
         assert_eq!(
             [at(1.0), at(7.0), at(11.0), at(13.0), at(14.0)],
             [3, 13, 21, 20, 0].map(Some)
@@ -164,8 +173,8 @@ mod tests {
         assert_eq!(length(&program), Some(12.0));
         assert_eq!(
             (
-                iterations(&program),
-                iterations_per_sec(&program, &[None, None], 1.0)
+                iterations(&program, Share::whole()),
+                iterations_per_sec(&program, Share::whole(), &[None, None], 1.0)
             ),
             (None, None)
         );
@@ -176,16 +185,16 @@ mod tests {
         let open = program(&format!(
             "  a: {{ executor: constant-arrival-rate, rate: 100, duration: 4s, pre_allocated_vus: 1, max_vus: 9, {FLOW} }}\n"
         ));
-        let at = |aim, secs| iterations_per_sec(&open, &[aim], secs);
+        let at = |aim, secs| iterations_per_sec(&open, Share::whole(), &[aim], secs);
         assert_eq!((at(None, 2.0), at(None, 6.0)), (Some(100.0), Some(0.0)));
         let steered = Some(Aim::Rate(7.0));
         assert_eq!((at(steered, 2.0), at(steered, 6.0)), (Some(7.0), Some(0.0)));
-        assert_eq!(vus(&open, &[None], 2.0), None);
+        assert_eq!(vus(&open, Share::whole(), &[None], 2.0), None);
         let counted = program(&format!(
             "  a: {{ executor: per-vu-iterations, vus: 3, iterations: 10, {FLOW} }}\n  \
              b: {{ executor: shared-iterations, vus: 3, iterations: 7, {FLOW} }}\n"
         ));
-        assert_eq!(iterations(&counted), Some(37));
+        assert_eq!(iterations(&counted, Share::whole()), Some(37));
     }
 
     #[test]
@@ -196,8 +205,8 @@ mod tests {
         assert_eq!(length(&program), None);
         let at = |aim| {
             (
-                vus(&program, &[aim], 5.0),
-                iterations_per_sec(&program, &[aim], 5.0),
+                vus(&program, Share::whole(), &[aim], 5.0),
+                iterations_per_sec(&program, Share::whole(), &[aim], 5.0),
             )
         };
         assert_eq!(at(None), (Some(0), None));

@@ -6,6 +6,8 @@
     reason = "each test file uses a part; a failed unwrap is a failed test"
 )]
 
+pub mod slurm;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -122,4 +124,76 @@ pub fn look(page: &Path, name: &str) -> Option<Value> {
         String::from_utf8_lossy(&output.stderr)
     );
     Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// Open MPI's launcher.
+pub fn mpirun() -> Option<Command> {
+    let mut command = Command::new("mpirun");
+    if !succeeds(command.arg("--version")) {
+        missing("mpirun of Open MPI (openmpi-bin)");
+        return None;
+    }
+    let mut command = Command::new("mpirun");
+    // In a container everybody is root and there are fewer cores than ranks.
+    command
+        .args(["--allow-run-as-root", "--oversubscribe"])
+        .stdin(Stdio::null());
+    Some(command)
+}
+
+/// A Python that has Helm itself and the schemas of Kubernetes.
+pub fn helm_python() -> Option<PathBuf> {
+    let python = |folder: &Path| folder.join("venv/bin/python");
+    let has = |folder: &Path| {
+        let imports = "import helm_python.chart, kubernetes_validate, yaml";
+        succeeds(Command::new(python(folder)).args(["-c", imports]))
+    };
+    let make = |folder: &Path| {
+        succeeds(
+            Command::new("python3")
+                .args(["-m", "venv"])
+                .arg(folder.join("venv")),
+        ) && succeeds(Command::new(python(folder)).args([
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "helm-python-sdk==0.2.2",
+            "kubernetes-validate==1.37.0",
+            "PyYAML",
+        ]))
+    };
+    let found = install("helm", has, make).map(|folder| python(&folder));
+    if found.is_none() {
+        missing(
+            "Python's helm-python-sdk and kubernetes-validate (python3-venv, and a package index)",
+        );
+    }
+    found
+}
+
+/// A command that runs another under a seccomp profile.
+pub fn under_seccomp(profile: &Path) -> Option<Command> {
+    // Debian's own Python, which has the library's binding.
+    let python = "/usr/bin/python3";
+    if !succeeds(Command::new(python).args(["-c", "import seccomp"])) {
+        missing("Python's seccomp (python3-seccomp)");
+        return None;
+    }
+    let mut command = Command::new(python);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/under_seccomp.py");
+    command.arg(script).arg(profile).stdin(Stdio::null());
+    Some(command)
+}
+
+/// Whether this process may do what only root may; a test that must says why it does not.
+pub fn is_root() -> bool {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| {
+        use std::os::unix::fs::MetadataExt as _;
+        meta.uid() == 0
+    });
+    if !is_root {
+        eprintln!("skipped: only root can do this");
+    }
+    is_root
 }

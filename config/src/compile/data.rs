@@ -158,6 +158,7 @@ impl<'a> Compiler<'a> {
             self.report.error(&text.at, message, None);
             return None;
         }
+        self.inputs.file(&text.text, &bytes);
         Some(bytes)
     }
 
@@ -168,7 +169,10 @@ impl<'a> Compiler<'a> {
             return known.clone();
         }
         let content: Option<Arc<[u8]>> = match file::read(&path, MAX_TEMPLATE_BYTES as u64) {
-            Ok(bytes) => self.spend(bytes.len(), &text.at).map(|()| bytes.into()),
+            Ok(bytes) => {
+                self.inputs.file(&text.text, &bytes);
+                self.spend(bytes.len(), &text.at).map(|()| bytes.into())
+            }
             Err(error) => {
                 let help = format!("it was looked for as `{}`", shown(&path.to_string_lossy()));
                 self.file_error(text, "the file", &error, Some(help));
@@ -253,6 +257,7 @@ impl<'a> Compiler<'a> {
             self.report.error(at, message, Some(help));
             return None;
         }
+        self.scope.data.insert(id);
         Some(Source::Data {
             source: id,
             column: found,

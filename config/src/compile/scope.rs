@@ -1,6 +1,6 @@
 //! What placeholders stand for: constants are folded into the text around them, the rest become holes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::Rc;
 
 use serde_json::Value as Json;
@@ -29,6 +29,8 @@ pub(super) struct Scope<'a> {
     scenario: &'a str,
     /// Variables that the scenario's steps set.
     set: HashSet<&'a str>,
+    /// Sources that the scenario's steps take rows of.
+    pub(super) data: BTreeSet<DataId>,
 }
 
 /// What one placeholder stands for.
@@ -56,6 +58,7 @@ impl<'a> Compiler<'a> {
         self.scope = Scope {
             scenario: &scenario.name,
             set: HashSet::new(),
+            data: BTreeSet::new(),
         };
         self.enter_steps(&scenario.flow);
     }
@@ -119,6 +122,13 @@ impl<'a> Compiler<'a> {
         value.cloned()
     }
 
+    /// A variable of the environment that is no secret: what it is counts as part of the plan.
+    pub(super) fn plain_environment(&mut self, name: &str, at: &At) -> Option<String> {
+        let value = self.environment(name, at)?;
+        self.inputs.variable(name, &value);
+        Some(value)
+    }
+
     /// The variable's slot; a new name gets a new one.
     pub(super) fn var(&mut self, name: &str) -> Option<VarId> {
         if let Some(id) = self.var_ids.get(name) {
@@ -158,7 +168,7 @@ impl<'a> Compiler<'a> {
         }
         if let Some(name) = slot.strip_prefix("env.") {
             return self
-                .environment(name, at)
+                .plain_environment(name, at)
                 .map(|value| Meaning::Constant(text(value)));
         }
         if let Some(name) = slot.strip_prefix("vars.") {

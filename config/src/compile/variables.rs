@@ -78,7 +78,7 @@ impl Compiler<'_> {
             match part {
                 Part::Literal(literal) => out.push_str(literal),
                 Part::Slot(slot) => match slot.strip_prefix("env.") {
-                    Some(name) => out.push_str(&self.environment(name, &text.at)?),
+                    Some(name) => out.push_str(&self.plain_environment(name, &text.at)?),
                     None => {
                         let message =
                             format!("`${{{}}}` cannot be used in `variables`", shown(slot));

@@ -67,11 +67,13 @@ impl fmt::Display for SetupError {
         write!(f, "{}: {}", self.what, self.error)?;
         let help = match self.error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::ENOSYS) => {
-                "this kernel has no io_uring (or a sandbox hides it): Linux 6.1 or later is needed"
+                "this kernel has no io_uring, or a sandbox hides it: Linux 6.1 or later is needed, and in a container a seccomp \
+                 profile that allows it, such as deploy/seccomp.json"
             }
             Some(Errno::EPERM | Errno::EACCES) => {
-                "io_uring is forbidden here: set `sysctl kernel.io_uring_disabled=0`, or in a container \
-                 allow io_uring_setup, io_uring_enter and io_uring_register in the seccomp profile"
+                "io_uring is forbidden here: set `sysctl kernel.io_uring_disabled=0`; in a container its default seccomp \
+                 profile does that, and deploy/seccomp.json allows io_uring_setup, io_uring_enter and io_uring_register \
+                 (`docker run --security-opt seccomp=deploy/seccomp.json`)"
             }
             Some(Errno::EINVAL) => {
                 "this kernel's io_uring lacks what is needed: Linux 6.1 or later (see `uname -r`)"

@@ -11,12 +11,13 @@ use loadr_config::parse_threshold;
 use super::histograms::{LogWriter, RunLog, SeriesKey, read_log};
 use super::read::{ReadError, SUMMARY_BYTES_MAX};
 use super::summary::{
-    CheckSummary, Detail, ErrorSummary, MergedFrom, OutputSummary, Point, Segment, SeriesSummary,
-    Snapshot, Summary, ThresholdSummary, run_id,
+    CheckSummary, Detail, ErrorSummary, MergedFrom, OutputSummary, Point, SeriesSummary, Snapshot,
+    Summary, ThresholdSummary, run_id,
 };
 use super::totals::Figures;
-use super::verdict::{Generator, LAG_SHARE};
+use super::verdict::{CLOCK_TOLERANCE_MS, Clock, Generator, LAG_SHARE};
 use crate::metrics::{Spread, Trend};
+use crate::segment::Segment;
 use crate::thresholds::{Sum, judge_sum};
 
 /// The most different texts kept for one check.
@@ -155,6 +156,24 @@ struct Merge {
     generator: Generator,
     reasons: usize,
     machines_differ: bool,
+    notes: Vec<Note>,
+    clock: Option<Clock>,
+    /// The first and the last of the segments to begin.
+    began: Option<(Began, Began)>,
+}
+
+/// A note, the file that it is in first, and in how many others it is.
+struct Note {
+    text: String,
+    path: PathBuf,
+    more: usize,
+}
+
+/// When a segment began, by its machine's clock.
+#[derive(Clone)]
+struct Began {
+    at_ms: u64,
+    path: PathBuf,
 }
 
 impl Merge {
@@ -166,6 +185,12 @@ impl Merge {
             seconds,
         } = log;
         self.check_same(path, &summary)?;
+        if is_part(&summary) {
+            self.add_start(path, summary.started_ms);
+        }
+        if let Some(clock) = summary.clock {
+            self.add_clock(clock);
+        }
         let merged = summary.merged.take().unwrap_or_default();
         let runs = if merged.runs.is_empty() {
             vec![summary.run_id.clone()]
@@ -235,10 +260,10 @@ impl Merge {
         let Some((other, first)) = &self.first else {
             return Ok(());
         };
-        if first.plan_hash == summary.plan_hash {
-            return Ok(());
-        }
         let short = |hash: &str| hash.chars().take(12).collect::<String>();
+        if first.plan_hash == summary.plan_hash {
+            return self.check_parts(path, summary);
+        }
         Err(format!(
             "{} is of another plan than {} (plan hash {} and {}): only runs of one plan, with the same overlays and flags, \
              can be merged",
@@ -247,6 +272,75 @@ impl Merge {
             short(&summary.plan_hash),
             short(&first.plan_hash)
         ))
+    }
+
+    /// Segments are parts of one load only where all that decides it was the same.
+    fn check_parts(&self, path: &Path, summary: &Summary) -> Result<(), String> {
+        let Some((other, first)) = &self.first else {
+            return Ok(());
+        };
+        let (path, other) = (path.display(), other.display());
+        match (is_part(first), is_part(summary)) {
+            (false, false) => return Ok(()),
+            (true, true) => {}
+            (is_first, _) => {
+                let (part, whole) = if is_first {
+                    (other, path)
+                } else {
+                    (path, other)
+                };
+                return Err(format!(
+                    "{part} is of a segment, and {whole} of a run of the whole plan: only all parts of a load, or whole runs, can \
+                     be merged"
+                ));
+            }
+        }
+        let version = |s: &Summary| {
+            s.environment
+                .as_ref()
+                .map_or_else(String::new, |environment| environment.version.clone())
+        };
+        let (mine, theirs) = (version(summary), version(first));
+        if mine != theirs {
+            return Err(format!(
+                "{path} was made by loadr-fast {mine}, and {other} by {theirs}: segments of one run are made by one version"
+            ));
+        }
+        let (mine, theirs) = (summary.generator.seed, first.generator.seed);
+        if mine != theirs {
+            return Err(format!(
+                "{path} is of another run than {other}: their seeds are {mine} and {theirs}, and segments of one run have one"
+            ));
+        }
+        if summary.load_hash != first.load_hash {
+            return Err(format!(
+                "{path} is of another load than {other}: their plans and seeds are the same, but not the data files, the variables \
+                 of the environment or the plugins that they used"
+            ));
+        }
+        Ok(())
+    }
+
+    fn add_start(&mut self, path: &Path, at_ms: u64) {
+        let began = Began {
+            at_ms,
+            path: path.to_owned(),
+        };
+        match &mut self.began {
+            None => self.began = Some((began.clone(), began)),
+            Some((first, _)) if at_ms < first.at_ms => *first = began,
+            Some((_, last)) if at_ms > last.at_ms => *last = began,
+            Some(_) => {}
+        }
+    }
+
+    fn add_clock(&mut self, clock: Clock) {
+        let worst = self.clock.map_or(clock, |known| Clock {
+            synchronised: known.synchronised && clock.synchronised,
+            error_ms: known.error_ms.max(clock.error_ms),
+            error_max_ms: known.error_max_ms.max(clock.error_max_ms),
+        });
+        self.clock = Some(worst);
     }
 
     fn add_series(
@@ -470,8 +564,14 @@ impl Merge {
             }
         }
         for note in &generator.notes {
-            if mine.notes.len() < REASONS_MAX {
-                mine.notes.push(format!("{}: {note}", path.display()));
+            if let Some(known) = self.notes.iter_mut().find(|known| known.text == *note) {
+                known.more += 1;
+            } else if self.notes.len() < REASONS_MAX {
+                self.notes.push(Note {
+                    text: note.clone(),
+                    path: path.to_owned(),
+                    more: 0,
+                });
             }
         }
         Ok(())
@@ -551,6 +651,7 @@ impl Merge {
         summary.iterations_interrupted = self.interrupted;
         self.put_lists(&mut summary);
         summary.outputs = std::mem::take(&mut self.outputs);
+        summary.clock = self.clock;
         summary.segment = None;
         summary.merged = Some(std::mem::take(&mut self.from));
         let histograms = self.write_log(&summary);
@@ -626,6 +727,27 @@ impl Merge {
                 "generator lag: over all runs its p99 is {lag:.3} ms, above a tenth of the reported p99 of {response:.3} ms"
             ));
         }
+        mine.notes.extend(self.notes.iter().map(|note| {
+            let path = note.path.display();
+            match note.more {
+                0 => format!("{path}: {}", note.text),
+                more => format!("{path} and {more} more: {}", note.text),
+            }
+        }));
+        if let Some((first, last)) = &self.began {
+            let apart_ms = last.at_ms.saturating_sub(first.at_ms);
+            if apart_ms as f64 > CLOCK_TOLERANCE_MS {
+                mine.bottleneck = true;
+                mine.reasons.push(format!(
+                    "the segments did not begin together: {} began {:.3} s after {}, by their clocks, and more than {:.1} s makes \
+                     another load than the plan's (`--start-at` starts them together)",
+                    last.path.display(),
+                    apart_ms as f64 / 1e3,
+                    first.path.display(),
+                    CLOCK_TOLERANCE_MS / 1e3
+                ));
+            }
+        }
         if self.machines_differ {
             mine.notes.push(
                 "the runs are of different machines or versions: `environment` is the first one's"
@@ -696,6 +818,12 @@ fn timeline(seconds: &BTreeMap<i64, Second>) -> Vec<Point> {
             }
         })
         .collect()
+}
+
+/// Whether it is of a segment, or of several.
+fn is_part(summary: &Summary) -> bool {
+    let merged = summary.merged.as_ref();
+    summary.segment.is_some() || merged.is_some_and(|merged| !merged.segments.is_empty())
 }
 
 /// What one run with these figures would have exited with; thresholds are judged on all of them.

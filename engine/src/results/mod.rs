@@ -18,10 +18,10 @@ pub use read::{ReadError, SUMMARY_BYTES_MAX};
 pub(crate) use summary::errors;
 pub use summary::{
     Aggregates, CheckSummary, Detail, ErrorSummary, MergedFrom, MetricSummary, OutputSummary,
-    PluginSummary, Point, Segment, SeriesSummary, Snapshot, Summary, ThresholdSummary,
+    PluginSummary, Point, SeriesSummary, Snapshot, Summary, ThresholdSummary,
 };
 pub use text::{TextStyle, summary_text};
-pub use verdict::{BUSY, Generator, LAG_SHARE};
+pub use verdict::{BUSY, Clock, Generator, LAG_SHARE};
 
 /// The JSON Schema (2020-12) of the summary file.
 pub const SUMMARY_SCHEMA: &str = include_str!("summary.schema.json");

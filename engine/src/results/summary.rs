@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::distribution::Distribution;
 use super::environment::Environment;
 use super::totals::Figures;
-use super::verdict::{Generator, generator};
+use super::verdict::{Clock, Generator, generator};
 use crate::control::StopReason;
 use crate::metrics::{Record, Trend};
 use crate::run::Outcome;
+use crate::segment::Segment;
 use crate::thresholds::{Sum, ThresholdResult};
 
 /// The version of the file's shape.
@@ -57,6 +58,10 @@ pub struct Summary {
     /// SHA-256 of the effective plan.
     #[serde(default)]
     pub plan_hash: String,
+    /// SHA-256 of all that decides the load: the plan, what it reads, its plugins, the seed. The same for all segments of a
+    /// run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub load_hash: String,
     /// Iterations that `graceful_stop` did not suffice for. Their last requests are in no figure.
     #[serde(default)]
     pub iterations_interrupted: u64,
@@ -75,6 +80,9 @@ pub struct Summary {
     /// What it ran on.
     #[serde(default)]
     pub environment: Option<Environment>,
+    /// How well the machine's clock was kept, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Clock>,
     /// The percentile curve of each trend.
     #[serde(default)]
     pub distribution: Distribution,
@@ -84,15 +92,6 @@ pub struct Summary {
     /// What it was merged from, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<MergedFrom>,
-}
-
-/// One of several processes that make the load of a plan together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// From 0.
-    pub index: u32,
-    /// How many there are.
-    pub of: u32,
 }
 
 /// What a merged summary was made from.
@@ -283,7 +282,13 @@ impl Summary {
         let thresholds_passed = thresholds.iter().all(|t| t.passed);
         let generator = generator(outcome, figures.totals());
         let unsound = outcome.is_strict && generator.bottleneck;
-        let exit_code = exit_code(outcome.stopped.as_ref(), thresholds_passed, unsound);
+        // A part is not what the plan's thresholds are about: counts and rates of it are smaller than those of all.
+        let is_part = outcome.segment.is_some_and(Segment::is_part);
+        let exit_code = exit_code(
+            outcome.stopped.as_ref(),
+            thresholds_passed || is_part,
+            unsound,
+        );
         Self {
             name: outcome.program.name.clone(),
             run_id: run_id(outcome.started_ms),
@@ -300,7 +305,8 @@ impl Summary {
             outputs: Vec::new(),
             environment: Some(Environment::here()),
             distribution: figures.distribution(),
-            segment: None,
+            clock: outcome.clock,
+            segment: outcome.segment,
             merged: None,
             metrics: figures.metrics(),
             checks: checks(outcome),
@@ -317,6 +323,7 @@ impl Summary {
             format: FORMAT,
             exit_code,
             plan_hash: outcome.program.plan_hash.clone(),
+            load_hash: outcome.load_hash.clone(),
             iterations_interrupted: aggregate
                 .total
                 .scenarios

@@ -59,6 +59,15 @@ impl Page {
             scenarios(s),
             duration(s.duration_secs * 1e3)
         )?;
+        if let Some(segment) = s.segment {
+            let text = format!(
+                "Segment {segment}, one of {} parts of the load: `loadr-fast merge` makes one summary of all, and judges the \
+                 thresholds on it.",
+                segment.of
+            );
+            self.warn(WARNING, &text)?;
+            self.out.push('\n');
+        }
         self.less_bad_news(s)?;
         self.thresholds(s)?;
         self.checks(s)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use loadr_config::Executor;
+use loadr_ring::clock::Discipline;
 use serde::{Deserialize, Serialize};
 
 use crate::control::StopReason;
@@ -19,6 +20,32 @@ pub const LAG_SHARE: f64 = 0.1;
 /// Response times that are so many times the service times, and so many milliseconds more, are explained.
 const GAP_FACTOR: f64 = 1.5;
 const GAP_MS: f64 = 1.0;
+
+/// Segments of a run begin within so many milliseconds of each other: a tenth of the seconds in which results are told.
+pub(super) const CLOCK_TOLERANCE_MS: f64 = 100.0;
+
+/// How well the machine's clock was kept when the run began, as far as the kernel knows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Whether somebody keeps it by a better one.
+    pub synchronised: bool,
+    /// How far off it was, as estimated by whoever keeps it.
+    pub error_ms: f64,
+    /// How far off it could be at most.
+    pub error_max_ms: f64,
+}
+
+impl Clock {
+    /// This machine's, now; `None` where a sandbox forbids to ask.
+    pub(crate) fn now() -> Option<Self> {
+        let discipline = Discipline::now().ok()?;
+        Some(Self {
+            synchronised: discipline.is_synchronised,
+            error_ms: discipline.error_us as f64 / 1e3,
+            error_max_ms: discipline.error_max_us as f64 / 1e3,
+        })
+    }
+}
 
 /// The generator's health.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -120,6 +147,11 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
         ));
     }
     notes.extend(steered(&outcome.steps));
+    if outcome.is_timed {
+        let (reason, note) = outcome.clock.map_or((None, None), judge_clock);
+        reasons.extend(reason);
+        notes.extend(note);
+    }
     Generator {
         cores: outcome.cores.clone(),
         lag_p99_ms: lag,
@@ -131,6 +163,23 @@ pub(super) fn generator(outcome: &Outcome, merged: &BTreeMap<Cow<'static, str>, 
         seed: outcome.seed,
         notes,
     }
+}
+
+/// What is wrong with the machine's clock for a run that began by it: a reason for doubt, and what is not known.
+fn judge_clock(clock: Clock) -> (Option<String>, Option<String>) {
+    if !clock.synchronised {
+        let note = "the kernel says that this machine's clock is not synchronised: by how much the run began before or after \
+                    others that were given the same instant is not known";
+        return (None, Some(note.to_owned()));
+    }
+    let reason = (clock.error_ms > CLOCK_TOLERANCE_MS).then(|| {
+        format!(
+            "this machine's clock is off by about {:.0} ms, above the {CLOCK_TOLERANCE_MS:.0} ms within which segments are to \
+             begin: the load of all together was not the plan's while some had begun and others had not",
+            clock.error_ms
+        )
+    });
+    (reason, None)
 }
 
 /// What was done to the run by hand: its figures are of all that, not of the plan alone.

@@ -3,16 +3,16 @@
 use loadr_config::Arrival;
 
 use super::rate::RateCurve;
+use super::slice::{Deal, Dealt};
 use crate::shard::Rng;
 
-/// Those arrivals `k` of the one global schedule for which `k mod count` is `index`.
+/// Those arrivals of the one global schedule that a [`Deal`] has.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrivals {
     curve: RateCurve,
     spacing: Spacing,
-    /// The number of the next one.
-    next: u64,
-    count: u64,
+    /// Their numbers.
+    dealt: Dealt,
     due_ns: Option<u64>,
 }
 
@@ -31,13 +31,8 @@ enum Spacing {
 }
 
 impl Arrivals {
-    /// `index` is below `count`. The same seed gives the same global schedule, whatever `count` is.
-    pub(crate) fn new(
-        curve: RateCurve,
-        arrival: Arrival,
-        seed: u64,
-        (index, count): (u32, u32),
-    ) -> Self {
+    /// The same seed gives the same global schedule, whoever it is dealt to.
+    pub(crate) fn new(curve: RateCurve, arrival: Arrival, seed: u64, deal: Deal) -> Self {
         let spacing = match arrival {
             Arrival::Uniform => Spacing::Uniform,
             Arrival::Poisson => Spacing::Poisson {
@@ -49,8 +44,7 @@ impl Arrivals {
         let mut arrivals = Self {
             curve,
             spacing,
-            next: index.into(),
-            count: count.max(1).into(),
+            dealt: Dealt::new(deal),
             due_ns: None,
         };
         arrivals.due_ns = arrivals.find();
@@ -65,7 +59,7 @@ impl Arrivals {
 
     /// The next one is done with.
     pub(crate) fn advance(&mut self) {
-        self.next += self.count;
+        self.dealt.advance();
         self.due_ns = self.find();
     }
 
@@ -81,10 +75,11 @@ impl Arrivals {
     }
 
     fn find(&mut self) -> Option<u64> {
+        let next = self.dealt.next()?;
         match &mut self.spacing {
-            Spacing::Uniform => self.curve.due_ns(self.next as f64),
+            Spacing::Uniform => self.curve.due_ns(next as f64),
             Spacing::Poisson { rng, drawn, at } => {
-                while *drawn <= self.next && *at < self.curve.total() {
+                while *drawn <= next && *at < self.curve.total() {
                     // From just above 0 to 1, so that the logarithm is finite.
                     *at -= (1.0 - rng.unit()).ln();
                     *drawn += 1;
@@ -102,7 +97,14 @@ mod tests {
     use loadr_config::RateStage;
     use proptest::prelude::*;
 
+    use super::super::slice::Slice;
+    use super::super::slice::tests::slices;
     use super::*;
+
+    /// Of a run of one shard.
+    fn alone() -> Deal {
+        Deal::new(Slice::of(None), 1)
+    }
 
     pub(super) fn all(mut arrivals: Arrivals) -> Vec<u64> {
         let mut dues = Vec::new();
@@ -130,23 +132,26 @@ mod tests {
         fn the_union_over_shards_is_the_one_schedule(
             start in 0.0..2_000.0,
             stages in proptest::collection::vec((0_u64..3_000, prop_oneof![Just(0.0), 0.0..2_000.0]), 1..6),
-            shards in 1_u32..9,
+            shards in proptest::collection::vec(1_u32..5, 1..6),
+            users in 1_u32..60,
             poisson in any::<bool>(),
             seed in any::<u64>(),
         ) {
             let arrival = if poisson { Arrival::Poisson } else { Arrival::Uniform };
             let curve = curve(start, &stages);
-            let whole = all(Arrivals::new(curve.clone(), arrival, seed, (0, 1)));
+            let whole = all(Arrivals::new(curve.clone(), arrival, seed, alone()));
             prop_assert!(whole.is_sorted());
             prop_assert!(whole.last().is_none_or(|last| *last <= curve.end_ns()));
             if !poisson {
                 prop_assert_eq!(whole.len() as f64, curve.total().ceil());
             }
             let mut union = vec![None; whole.len()];
-            for index in 0..shards {
-                let part = all(Arrivals::new(curve.clone(), arrival, seed, (index, shards)));
-                for (i, due_ns) in part.into_iter().enumerate() {
-                    union[i * shards as usize + index as usize] = Some(due_ns);
+            for slice in slices(&shards) {
+                let deal = Deal::new(slice, users);
+                let part = all(Arrivals::new(curve.clone(), arrival, seed, deal));
+                prop_assert_eq!(part.len() as u64, deal.below(whole.len() as u64));
+                for (due_ns, own) in part.into_iter().zip(0..) {
+                    union[deal.nth(own) as usize] = Some(due_ns);
                 }
             }
             let union: Option<Vec<u64>> = union.into_iter().collect();
@@ -160,7 +165,7 @@ mod tests {
             curve(1_000.0, &[(100_000, 1_000.0)]),
             Arrival::Poisson,
             42,
-            (0, 1),
+            alone(),
         ));
         // Within four standard deviations (316) of 100,000.
         assert!((98_735..101_265).contains(&dues.len()), "{}", dues.len());
@@ -180,7 +185,7 @@ mod tests {
             curve(1_000.0, &[(1_000, 1_000.0)]),
             Arrival::Poisson,
             43,
-            (0, 1),
+            alone(),
         ));
         assert_ne!(
             other[..100],

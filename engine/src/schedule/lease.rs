@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::slice::Deal;
+
 /// The most iterations, or slots, that a shard takes at once.
 const BLOCK_MAX: u64 = 64;
 /// A block is at most one part in so many of what is left for each shard, so that none hoards what another could do.
@@ -71,31 +73,36 @@ impl Leased {
     }
 }
 
-/// A rate that all shards keep together: slot `k` of it is at `k / rate`.
+/// A rate that all shards keep together: slot `k` of it is at `k / rate`. A segment has its own of all slots, and counts
+/// those.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// The first slot that nobody has.
+    /// The first own slot that nobody has.
     next: AtomicU64,
-    /// Slots in a nanosecond.
+    /// Slots of the whole run in a nanosecond.
     per_ns: f64,
+    /// Which of them are this process's.
+    deal: Deal,
 }
 
 impl Pace {
-    /// `per_second` is finite and above zero.
-    pub(crate) fn new(per_second: f64) -> Arc<Self> {
+    /// `per_second`, of the whole run, is finite and above zero.
+    pub(crate) fn new(per_second: f64, deal: Deal) -> Arc<Self> {
         Arc::new(Self {
             next: AtomicU64::new(0),
             per_ns: per_second / 1e9,
+            deal,
         })
     }
 
     fn slot_ns(&self, slot: u64) -> u64 {
-        (slot as f64 / self.per_ns).ceil() as u64
+        (self.deal.nth(slot) as f64 / self.per_ns).ceil() as u64
     }
 
     /// Takes `block` slots, none of which is older than one slot at `now_ns`: what nobody used is lost. The first of them.
     fn block(&self, now_ns: u64, block: u64) -> u64 {
-        let current = (now_ns as f64 * self.per_ns) as u64;
+        let all = ((now_ns as f64 * self.per_ns) as u64).saturating_add(1);
+        let current = self.deal.below(all).saturating_sub(1);
         let mut next = self.next.load(Ordering::Relaxed);
         loop {
             let first = next.max(current);
@@ -149,7 +156,8 @@ impl Paced {
             let first = pace.block(now_ns, self.block);
             (self.next, self.end) = (first, first + self.block);
             if keeps_up {
-                let most = ((pace.per_ns * BLOCK_NS_MAX) as u64).clamp(1, BLOCK_MAX);
+                let own_per_ns = pace.per_ns * pace.deal.part();
+                let most = ((own_per_ns * BLOCK_NS_MAX) as u64).clamp(1, BLOCK_MAX);
                 self.block = (self.block * 2).min(most);
             }
         }
@@ -163,7 +171,9 @@ impl Paced {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::slice::Slice;
     use super::*;
+    use crate::segment::Segment;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
@@ -201,7 +211,7 @@ mod tests {
             shards in 1_usize..9,
             gaps in proptest::collection::vec(1_u64..2_000_000, 8),
         ) {
-            let pace = Pace::new(per_second);
+            let pace = Pace::new(per_second, Deal::new(Slice::of(None), 1));
             let mut paced: Vec<Paced> = (0..shards).map(|_| Paced::new(Arc::clone(&pace))).collect();
             // Each shard asks again some time after its last slot; the first one at once, all the time.
             let mut asks = vec![0_u64; shards];
@@ -230,10 +240,28 @@ mod tests {
 
     #[test]
     fn one_shard_keeps_the_exact_times_and_makes_up_for_no_pause() {
-        let mut paced = Paced::new(Pace::new(100.0));
+        let mut paced = Paced::new(Pace::new(100.0, Deal::new(Slice::of(None), 1)));
         let times: Vec<u64> = (0..5).map(|_| paced.take(0)).collect();
         assert_eq!(times, [0, 10_000_000, 20_000_000, 30_000_000, 40_000_000]);
         assert_eq!(paced.take(1_000_000_000), 1_000_000_000);
         assert_eq!(paced.take(1_000_000_000), 1_010_000_000);
+    }
+
+    #[test]
+    fn segments_have_the_slots_of_one_generator_between_them() {
+        let paced = |index, of| {
+            let slice = Slice::of(Some(Segment { index, of }));
+            Paced::new(Pace::new(100.0, Deal::new(slice, 3)))
+        };
+        // Two segments of three users have two of three slots and one.
+        let (mut first, mut second) = (paced(0, 2), paced(1, 2));
+        let times = |paced: &mut Paced, n: usize| -> Vec<u64> {
+            (0..n).map(|_| paced.take(0) / 1_000_000).collect()
+        };
+        assert_eq!(times(&mut first, 6), [0, 20, 30, 50, 60, 80]);
+        assert_eq!(times(&mut second, 3), [10, 40, 70]);
+        // What has passed unused is lost, but for the last one.
+        assert_eq!(second.take(1_015_000_000), 1_000_000_000);
+        assert_eq!(second.take(1_015_000_000), 1_030_000_000);
     }
 }

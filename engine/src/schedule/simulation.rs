@@ -10,9 +10,12 @@ use std::time::Duration;
 use loadr_config::{Arrival, RateStage, UserStage};
 use proptest::prelude::*;
 
+use super::slice::tests::slices;
 use super::{
-    Arrivals, Lease, Leased, PlanClock, Pool, RateCurve, Seat, UserCurve, UserSteps, nanos, share,
+    Arrivals, Deal, Lease, Leased, PlanClock, Pool, RateCurve, Seat, Slice, UserCurve, UserSteps,
+    nanos,
 };
+use crate::segment::Segment;
 use crate::shard::Rng;
 
 /// What a run did, over all shards.
@@ -115,13 +118,13 @@ fn closed_shard(
 /// One shard of users that follow a ramp; each begins its next iteration as the last one ends.
 fn ramp_shard(
     curve: UserCurve,
-    place: (u32, u32),
+    slice: Slice,
     graceful_ns: u64,
     mut service_ns: impl FnMut() -> u64,
     tally: &mut Tally,
 ) {
     let end_ns = curve.end_ns();
-    let (mut wanted, mut steps) = UserSteps::new(curve, place);
+    let (mut wanted, mut steps) = UserSteps::new(curve, slice);
     // By user: when its iteration ends, and since when it is not wanted.
     let mut ends: Vec<Option<u64>> = Vec::new();
     let mut away: Vec<u64> = Vec::new();
@@ -181,6 +184,16 @@ fn ramp_shard(
     tally.busy_max += busy_max;
 }
 
+/// Of a run of one shard.
+fn alone(users: u32) -> Deal {
+    Deal::new(Slice::of(None), users)
+}
+
+/// Shards of each segment of a run.
+fn any_shards() -> impl Strategy<Value = Vec<u32>> {
+    proptest::collection::vec(1_u32..6, 1..6)
+}
+
 /// One shard's arrivals, which obeys each order (when, and the rate from then on) in its turn.
 fn steered_dues(mut arrivals: Arrivals, orders: &[(u64, f64)]) -> Vec<u64> {
     let mut orders = orders.iter().peekable();
@@ -198,8 +211,8 @@ fn steered_dues(mut arrivals: Arrivals, orders: &[(u64, f64)]) -> Vec<u64> {
     }
 }
 
-fn service(seed: u64, index: u32, most_ns: u64) -> impl FnMut() -> u64 {
-    let mut rng = Rng::new(seed.wrapping_add(u64::from(index) << 32));
+fn service(seed: u64, index: u64, most_ns: u64) -> impl FnMut() -> u64 {
+    let mut rng = Rng::new(seed.wrapping_add(index << 32));
     move || rng.below(most_ns + 1)
 }
 
@@ -214,7 +227,7 @@ proptest! {
     fn every_arrival_is_started_or_dropped_and_every_start_finished_or_cancelled(
         start in 0.0..500.0,
         stages in proptest::collection::vec((0_u64..4_000, prop_oneof![Just(0.0), 0.0..500.0]), 1..6),
-        shards in 1_u32..9,
+        shards in any_shards(),
         max_vus in 1_u32..60,
         poisson in any::<bool>(),
         seed in any::<u64>(),
@@ -227,18 +240,18 @@ proptest! {
             .map(|&(length, target)| RateStage { duration: ms(length), target })
             .collect();
         let curve = RateCurve::new(start, &stages);
-        let mut whole = Arrivals::new(curve.clone(), arrival, seed, (0, 1));
+        let mut whole = Arrivals::new(curve.clone(), arrival, seed, alone(max_vus));
         let mut planned = 0;
         while whole.due_ns().is_some() {
             whole.advance();
             planned += 1;
         }
         let mut tally = Tally::default();
-        let count = shards.min(max_vus);
-        for index in 0..count {
-            let most = share(max_vus, index, shards);
-            prop_assert!(most > 0, "a shard with arrivals has users");
-            let arrivals = Arrivals::new(curve.clone(), arrival, seed, (index, count));
+        for slice in slices(&shards) {
+            let deal = Deal::new(slice, max_vus);
+            let (most, index) = (slice.share(max_vus), slice.number());
+            prop_assert_eq!(most == 0, deal.is_empty(), "a shard with arrivals has users");
+            let arrivals = Arrivals::new(curve.clone(), arrival, seed, deal);
             let cancel_ns = curve.end_ns() + nanos(ms(graceful_ms));
             open_shard(arrivals, &[], most, cancel_ns, service(seed, index, service_ms * 1_000_000), &mut tally);
         }
@@ -251,7 +264,7 @@ proptest! {
     fn ramping_users_are_never_more_than_allowed_and_no_iteration_is_lost(
         start in 0_u32..20,
         stages in proptest::collection::vec((0_u64..3_000, 0_u32..40), 1..6),
-        shards in 1_u32..9,
+        shards in any_shards(),
         seed in any::<u64>(),
         service_ms in 1_u64..500,
         graceful_ms in 0_u64..500,
@@ -262,9 +275,10 @@ proptest! {
             .collect();
         let most = stages.iter().map(|s| s.target).fold(start, u32::max);
         let mut tally = Tally::default();
-        for index in 0..shards {
+        for slice in slices(&shards) {
             let curve = UserCurve::new(start, &stages);
-            ramp_shard(curve, (index, shards), nanos(ms(graceful_ms)), service(seed, index, service_ms * 1_000_000), &mut tally);
+            let service_ns = service(seed, slice.number(), service_ms * 1_000_000);
+            ramp_shard(curve, slice, nanos(ms(graceful_ms)), service_ns, &mut tally);
         }
         prop_assert_eq!(tally.finished, tally.started - tally.cancelled);
         prop_assert!(tally.busy_max <= most, "{} of {}", tally.busy_max, most);
@@ -277,7 +291,8 @@ proptest! {
         // Rates and when they are asked for; pauses: after how long, and for how long.
         orders in proptest::collection::vec((0_u64..6_000, prop_oneof![Just(0.0), 0.0..800.0]), 0..8),
         pauses in proptest::collection::vec((0_u64..3_000, 1_u64..5_000), 0..5),
-        shards in 1_u32..9,
+        shards in any_shards(),
+        users in 1_u32..60,
         poisson in any::<bool>(),
         seed in any::<u64>(),
     ) {
@@ -289,14 +304,15 @@ proptest! {
         let mut orders: Vec<(u64, f64)> = orders.iter().map(|&(at, rate)| (nanos(ms(at)), rate)).collect();
         orders.sort_by_key(|order| order.0);
         let curve = RateCurve::new(start, &stages);
-        let steered = |place| steered_dues(Arrivals::new(curve.clone(), arrival, seed, place), &orders);
-        let whole = steered((0, 1));
+        let steered = |deal| steered_dues(Arrivals::new(curve.clone(), arrival, seed, deal), &orders);
+        let whole = steered(alone(users));
         prop_assert!(whole.is_sorted());
         prop_assert!(whole.last().is_none_or(|last| *last <= curve.end_ns()));
         let mut union = vec![None; whole.len()];
-        for index in 0..shards {
-            for (i, due_ns) in steered((index, shards)).into_iter().enumerate() {
-                union[i * shards as usize + index as usize] = Some(due_ns);
+        for slice in slices(&shards) {
+            let deal = Deal::new(slice, users);
+            for (due_ns, own) in steered(deal).into_iter().zip(0..) {
+                union[deal.nth(own) as usize] = Some(due_ns);
             }
         }
         let union: Option<Vec<u64>> = union.into_iter().collect();
@@ -330,7 +346,7 @@ proptest! {
         at_ms in 1_u64..9_999,
     ) {
         let stage = RateStage { duration: ms(10_000), target: before };
-        let arrivals = Arrivals::new(RateCurve::new(before, &[stage]), Arrival::Uniform, 0, (0, 1));
+        let arrivals = Arrivals::new(RateCurve::new(before, &[stage]), Arrival::Uniform, 0, alone(1));
         let at_ns = nanos(ms(at_ms));
         let dues = steered_dues(arrivals, &[(at_ns, after)]);
         let count = |from_ns: u64, to_ns: u64| dues.iter().filter(|due| (from_ns..to_ns).contains(due)).count() as f64;
@@ -344,25 +360,91 @@ proptest! {
     fn shared_iterations_are_exactly_as_many_as_the_plan_says(
         total in 1_u64..3_000,
         users in 1_u32..40,
-        shards in 1_u32..9,
+        shards in any_shards(),
         seed in any::<u64>(),
     ) {
-        let lease = Lease::new(total, shards);
+        let of = shards.len() as u32;
         let mut done = 0;
-        // Every user of every shard, in the order in which they become free.
-        let mut free = BinaryHeap::new();
-        let mut leased: Vec<Leased> = (0..shards).map(|_| Leased::new(std::sync::Arc::clone(&lease))).collect();
-        for user in 0..users {
-            free.push(Reverse((0_u64, user)));
-        }
-        let mut service_ns = service(seed, 0, 1_000_000);
-        while let Some(Reverse((at_ns, user))) = free.pop() {
-            if leased[(user % shards) as usize].take() {
-                done += 1;
-                free.push(Reverse((at_ns + service_ns(), user)));
+        for (count, index) in shards.into_iter().zip(0..) {
+            let segment = Slice::of(Some(Segment { index, of }));
+            let deal = Deal::new(segment, users);
+            let own = deal.below(total);
+            prop_assert!(own == 0 || segment.share(users) > 0, "who has iterations has users for them");
+            // The same share for every user, but for one.
+            prop_assert!(own <= u64::from(segment.share(users)) * total.div_ceil(users.into()));
+            let lease = Lease::new(own, count);
+            // Every user of every shard, in the order in which they become free.
+            let mut free = BinaryHeap::new();
+            let mut leased: Vec<Leased> = (0..count).map(|_| Leased::new(std::sync::Arc::clone(&lease))).collect();
+            for user in 0..segment.share(users) {
+                free.push(Reverse((0_u64, user)));
+            }
+            let mut service_ns = service(seed, index.into(), 1_000_000);
+            while let Some(Reverse((at_ns, user))) = free.pop() {
+                if leased[(user % count) as usize].take() {
+                    done += 1;
+                    free.push(Reverse((at_ns + service_ns(), user)));
+                }
             }
         }
         prop_assert_eq!(done, total);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn up_to_a_thousand_segments_make_between_them_what_one_shard_makes_alone(
+        start in 0.0..100.0,
+        stages in proptest::collection::vec((0_u64..3_000, 0.0..100.0, 0_u32..300), 1..5),
+        poisson in any::<bool>(),
+        of in 1_u32..1_001,
+        most_shards in 1_u32..65,
+        users in 1_u32..1_500,
+        seed in any::<u64>(),
+    ) {
+        // Machines of different sizes.
+        let mut rng = Rng::new(seed);
+        let shards: Vec<u32> = (0..of).map(|_| 1 + rng.below(most_shards.into()) as u32).collect();
+        let slices = slices(&shards);
+
+        let arrival = if poisson { Arrival::Poisson } else { Arrival::Uniform };
+        let rates = |&(length, target, _): &(u64, f64, u32)| RateStage { duration: ms(length), target };
+        let curve = RateCurve::new(start, &stages.iter().map(rates).collect::<Vec<_>>());
+        let dues = |deal| steered_dues(Arrivals::new(curve.clone(), arrival, seed, deal), &[]);
+        let whole = dues(alone(users));
+        let mut union = vec![None; whole.len()];
+        for deal in slices.iter().map(|slice| Deal::new(*slice, users)).filter(|deal| !deal.is_empty()) {
+            for (due_ns, own) in dues(deal).into_iter().zip(0..) {
+                let known = union[deal.nth(own) as usize].replace(due_ns);
+                prop_assert_eq!(known, None, "an arrival is one segment's alone");
+            }
+        }
+        prop_assert_eq!(union.into_iter().collect::<Option<Vec<u64>>>(), Some(whole));
+
+        let targets = |&(length, _, target): &(u64, f64, u32)| UserStage { duration: ms(length), target };
+        let ramp = UserCurve::new(start as u32, &stages.iter().map(targets).collect::<Vec<_>>());
+        let (mut now, mut changes) = (0, Vec::new());
+        for slice in slices.iter().filter(|slice| slice.user(0) < 400) {
+            let (part, mut steps) = UserSteps::new(ramp.clone(), *slice);
+            now += part;
+            let mut before = part;
+            while let Some((at_ns, part)) = steps.next() {
+                changes.push((at_ns, i64::from(part) - i64::from(before)));
+                before = part;
+                steps.advance();
+            }
+        }
+        prop_assert_eq!(now, start as u32);
+        changes.sort_unstable();
+        let mut now = i64::from(now);
+        for (at, (at_ns, by)) in changes.iter().enumerate() {
+            now += by;
+            if changes.get(at + 1).is_none_or(|next| next.0 > *at_ns) {
+                prop_assert_eq!(now, i64::from(ramp.total_at(*at_ns)));
+            }
+        }
     }
 }
 
@@ -374,14 +456,15 @@ fn an_hour_of_a_thousand_a_second_is_a_moment() {
     };
     let curve = RateCurve::new(1_000.0, &[stage]);
     let mut tally = Tally::default();
-    for index in 0..4 {
-        let arrivals = Arrivals::new(curve.clone(), Arrival::Uniform, 0, (index, 4));
+    for slice in slices(&[4]) {
+        let deal = Deal::new(slice, 40);
+        let arrivals = Arrivals::new(curve.clone(), Arrival::Uniform, 0, deal);
         open_shard(
             arrivals,
             &[],
             10,
             curve.end_ns(),
-            service(1, index, 5_000_000),
+            service(1, slice.number(), 5_000_000),
             &mut tally,
         );
     }

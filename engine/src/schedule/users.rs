@@ -3,12 +3,7 @@
 use loadr_config::UserStage;
 
 use super::nanos;
-
-/// Shard `index`'s part of `total`: user `k` (from 0) belongs to shard `k mod count`. Parts differ by one at most and add
-/// up to the total: the method of largest remainder for equal shares, ties to the lower index.
-pub(crate) fn share(total: u32, index: u32, count: u32) -> u32 {
-    total / count + u32::from(index < total % count)
-}
+use super::slice::Slice;
 
 #[derive(Clone, Copy, Debug)]
 struct Stage {
@@ -101,8 +96,7 @@ impl UserCurve {
 #[derive(Clone, Debug)]
 pub(crate) struct UserSteps {
     curve: UserCurve,
-    index: u32,
-    count: u32,
+    slice: Slice,
     /// The stage and the steps of it that are done.
     stage: usize,
     step: u32,
@@ -111,12 +105,11 @@ pub(crate) struct UserSteps {
 
 impl UserSteps {
     /// The part at the start, and the steps from there.
-    pub(crate) fn new(curve: UserCurve, (index, count): (u32, u32)) -> (u32, Self) {
-        let part = share(curve.start, index, count);
+    pub(crate) fn new(curve: UserCurve, slice: Slice) -> (u32, Self) {
+        let part = slice.share(curve.start);
         let mut steps = Self {
             curve,
-            index,
-            count,
+            slice,
             stage: 0,
             step: 0,
             next: None,
@@ -147,7 +140,7 @@ impl UserSteps {
                 } else {
                     self.step + 1
                 };
-                let now = share(stage.total_after(self.step), self.index, self.count);
+                let now = self.slice.share(stage.total_after(self.step));
                 if now != part {
                     return Some((stage.step_ns(self.step), now));
                 }
@@ -165,6 +158,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::slice::tests::slices;
     use super::*;
 
     fn curve(start: u32, stages: &[(u64, u32)]) -> UserCurve {
@@ -176,18 +170,6 @@ mod tests {
             })
             .collect();
         UserCurve::new(start, &stages)
-    }
-
-    #[test]
-    fn shares_add_up_to_the_total() {
-        for total in [0, 1, 7, 64, 1001] {
-            for count in 1..=9 {
-                assert_eq!(
-                    (0..count).map(|i| share(total, i, count)).sum::<u32>(),
-                    total
-                );
-            }
-        }
     }
 
     #[test]
@@ -216,20 +198,20 @@ mod tests {
         fn the_parts_add_up_to_the_total_at_every_instant(
             start in 0_u32..50,
             stages in proptest::collection::vec((prop_oneof![Just(0_u64), 0_u64..5_000], 0_u32..200), 1..6),
-            shards in 1_u32..9,
+            shards in proptest::collection::vec(1_u32..5, 1..6),
         ) {
             let curve = curve(start, &stages);
             // All shards' changes by time.
             let mut parts = Vec::new();
             let mut changes = Vec::new();
-            for index in 0..shards {
-                let (part, mut steps) = UserSteps::new(curve.clone(), (index, shards));
+            for (index, slice) in slices(&shards).into_iter().enumerate() {
+                let (part, mut steps) = UserSteps::new(curve.clone(), slice);
                 parts.push(part);
                 let mut last_ns = 0;
                 while let Some((at_ns, part)) = steps.next() {
                     prop_assert!(at_ns >= last_ns);
                     last_ns = at_ns;
-                    changes.push((at_ns, index as usize, part));
+                    changes.push((at_ns, index, part));
                     steps.advance();
                 }
             }

@@ -23,7 +23,7 @@ use crate::metrics::Record;
 use crate::plugins::LoadedPlugins;
 use crate::rendezvous::Places;
 use crate::run::Place;
-use crate::schedule::{PlanClock, nanos, share};
+use crate::schedule::{PlanClock, Slice, nanos};
 use crate::steer::ScenarioPhase;
 use crate::tls::for_shard;
 
@@ -37,6 +37,8 @@ pub(crate) struct ShardSpec {
     /// Which of how many.
     pub(crate) index: u32,
     pub(crate) count: u32,
+    /// What of the run is its own.
+    pub(crate) slice: Slice,
     /// Whether its first virtual user is shown to people.
     pub(crate) shows: bool,
     pub(crate) program: Arc<Program>,
@@ -115,19 +117,17 @@ fn prepare(spec: &mut ShardSpec) -> Result<Rc<Shard>, String> {
         .program
         .scenarios
         .iter()
-        .map(|s| {
-            u64::from(share(s.executor.vus_max(), spec.index, spec.count)) * u64::from(s.lanes)
-        })
+        .map(|s| u64::from(spec.slice.share(s.executor.vus_max())) * u64::from(s.lanes))
         .sum::<u64>()
         .saturating_mul(spec.program.origins.len().max(1) as u64);
     let settings = Settings::for_connections(u32::try_from(connections).unwrap_or(u32::MAX));
     let ring = Ring::new(&settings).map_err(|error| error.to_string())?;
     spec.control.register(ring.waker());
-    // Each shard draws its own numbers.
-    let seed = spec.seed.wrapping_add(spec.index.into());
+    // Each shard of the run draws its own numbers.
+    let seed = spec.seed.wrapping_add(spec.slice.number());
     let tools = Tools::new(&spec.program, spec.fleet.for_shard()?, seed);
     let (program, shared) = (Arc::clone(&spec.program), Arc::clone(&spec.shared));
-    let feed = Feed::new(program, shared, (spec.index, spec.count), spec.seed);
+    let feed = Feed::new(program, shared, (spec.slice, spec.count), spec.seed);
     let scenarios = scenarios(spec)?;
     let shard = Rc::new(Shard::new(
         spec,
@@ -146,7 +146,7 @@ fn scenarios(spec: &ShardSpec) -> Result<Vec<ScenarioState>, String> {
     let scenarios = spec.program.scenarios.iter().zip(&*spec.leases).zip(0..);
     scenarios
         .map(|((scenario, leases), id)| {
-            let users = share(scenario.executor.vus_max(), spec.index, spec.count);
+            let users = spec.slice.share(scenario.executor.vus_max());
             let instances: Result<Vec<Instances>, String> = (0..users)
                 .map(|_| spec.fleet.for_user(ScenarioId(id)))
                 .collect();
@@ -382,10 +382,9 @@ impl Driver {
         match change.to {
             Phase::Waiting => None,
             Phase::Running => {
-                let place = (self.spec.index, self.spec.count);
                 // By when it was due, not by when this shard came to it.
                 let start = (change.at_ns, due_ns);
-                let load = Load::begin(shard, id, place, start, self.spec.seed);
+                let load = Load::begin(shard, id, self.spec.slice, start, self.spec.seed);
                 self.loads[id.at()] = Some(load);
                 shard.control.reached(id, ScenarioPhase::Running);
                 if !has_schedule(&scenario.executor) {

@@ -10,6 +10,8 @@ use loadr_config::{DataId, DataMode, DataPick, DataSource, Made, OnEof, Program}
 
 use super::rng::Rng;
 use crate::http::decimal;
+use crate::schedule::{Deal, Slice};
+use crate::segment::Segment;
 
 /// How many numbers of `${counter}` a shard takes at a time.
 const COUNTER_BLOCK: u64 = 1024;
@@ -27,17 +29,33 @@ struct Line(AtomicU64);
 /// What shards take blocks of.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// By [`DataId`]: rows handed out, over all laps.
-    rows: Vec<Line>,
+    /// By [`DataId`]: rows of this process handed out, over all laps; and which rows those are.
+    rows: Vec<(Line, Deal)>,
     counter: Line,
+    /// How many processes count.
+    counters: u64,
 }
 
 impl Shared {
-    pub(crate) fn new(program: &Program) -> Self {
-        let counter = Line(AtomicU64::new(1));
+    /// Of one process, which makes `segment` of the load.
+    pub(crate) fn new(program: &Program, segment: Option<Segment>) -> Self {
+        let slice = Slice::of(segment);
+        let rows = (0..program.data.len()).map(|at| {
+            // Whoever has none of the users that go through the rows gets none of them.
+            let users = program.scenarios.iter().filter_map(|scenario| {
+                let id = DataId(at as u32);
+                scenario
+                    .data
+                    .contains(&id)
+                    .then(|| scenario.executor.vus_max())
+            });
+            (Line::default(), Deal::new(slice, users.max().unwrap_or(1)))
+        });
+        let first = segment.map_or(0, |segment| segment.index);
         Self {
-            rows: program.data.iter().map(|_| Line::default()).collect(),
-            counter,
+            rows: rows.collect(),
+            counter: Line(AtomicU64::new(1 + u64::from(first) * COUNTER_BLOCK)),
+            counters: segment.map_or(1, |segment| segment.of.into()),
         }
     }
 }
@@ -49,11 +67,11 @@ struct Block {
     end: u64,
 }
 
-/// The next number of a block; a new block when it is used up.
-fn next(block: &Cell<Block>, line: &Line, len: u64) -> u64 {
+/// The next number of a block; a new block of `len` when it is used up, of which others take `others` for each.
+fn next(block: &Cell<Block>, line: &Line, len: u64, others: u64) -> u64 {
     let mut left = block.get();
     if left.next == left.end {
-        left.next = line.0.fetch_add(len, Ordering::Relaxed);
+        left.next = line.0.fetch_add(len * (1 + others), Ordering::Relaxed);
         left.end = left.next + len;
     }
     block.set(Block {
@@ -88,11 +106,11 @@ pub(super) struct Place {
 }
 
 impl Feed {
-    /// The feed of shard `index` of `shards`; `seed` is the run's.
+    /// The feed of a shard, one of `shards` of its process; `seed` is the run's.
     pub(crate) fn new(
         program: Arc<Program>,
         shared: Arc<Shared>,
-        (index, shards): (u32, u32),
+        (slice, shards): (Slice, u32),
         seed: u64,
     ) -> Self {
         // Another stream than that of the shard's other choices, whose generator has the seed itself.
@@ -100,7 +118,7 @@ impl Feed {
         Self {
             blocks: program.data.iter().map(|_| Cell::default()).collect(),
             counter: Cell::default(),
-            rng: RefCell::new(Rng::new(own.wrapping_add(u64::from(index)))),
+            rng: RefCell::new(Rng::new(own.wrapping_add(slice.number()))),
             shards: u64::from(shards),
             run_key: own,
             program,
@@ -133,8 +151,9 @@ impl Feed {
         let (at, key) = match source.mode {
             DataMode::Shared => {
                 let len = block_len(source, self.shards);
-                let line = &self.shared.rows[id.at()];
-                (next(&self.blocks[id.at()], line, len), self.run_key)
+                let (line, deal) = &self.shared.rows[id.at()];
+                let own = next(&self.blocks[id.at()], line, len, 0);
+                (deal.nth(own), self.run_key)
             }
             DataMode::PerVu => (place.own.replace(place.own.get() + 1), key),
         };
@@ -185,7 +204,12 @@ impl Feed {
             Made::UnixMs => decimal(unix_ms(), out),
             Made::Iso => iso(unix_ms(), out),
             Made::Counter => {
-                let number = next(&self.counter, &self.shared.counter, COUNTER_BLOCK);
+                let number = next(
+                    &self.counter,
+                    &self.shared.counter,
+                    COUNTER_BLOCK,
+                    self.shared.counters - 1,
+                );
                 decimal(number, out);
             }
         }
@@ -313,20 +337,26 @@ pub(super) mod tests {
 
     /// The feeds of a run with so many shards over a source of `rows` rows.
     pub(in crate::shard) fn feeds(shards: u32, rows: u32, keys: &str) -> Vec<Feed> {
+        feeds_of(None, shards, rows, keys)
+    }
+
+    /// Those of one segment, of four users who go through the rows.
+    fn feeds_of(segment: Option<Segment>, shards: u32, rows: u32, keys: &str) -> Vec<Feed> {
         let rows: Vec<String> = (0..rows).map(|row| format!("{{ n: {row} }}")).collect();
         let plan = format!(
-            "data: {{ d: {{ type: inline, rows: [ {} ]{keys} }} }}\nscenarios: {{ s: {{ executor: constant-vus, vus: 1, \
-             duration: 1s, flow: [ {{ request: {{ url: 'http://h/' }} }} ] }} }}",
+            "data: {{ d: {{ type: inline, rows: [ {} ]{keys} }} }}\nscenarios: {{ s: {{ executor: constant-vus, vus: 4, \
+             duration: 1s, flow: [ {{ request: {{ url: 'http://h/${{data.d.n}}' }} }} ] }} }}",
             rows.join(", ")
         );
         let options = loadr_config::Options::default();
         let plan = loadr_config::compile(&plan, std::path::Path::new("p.yaml"), &options);
         let program = Arc::new(plan.unwrap().program);
-        let shared = Arc::new(Shared::new(&program));
+        let shared = Arc::new(Shared::new(&program, segment));
         (0..shards)
             .map(|index| {
                 let (program, shared) = (Arc::clone(&program), Arc::clone(&shared));
-                Feed::new(program, shared, (index, shards), 7)
+                let slice = Slice::of(segment).shard(index, shards);
+                Feed::new(program, shared, (slice, shards), 7)
             })
             .collect()
     }
@@ -360,6 +390,34 @@ pub(super) mod tests {
             assert!(seen.iter().all(|n| *n == 1), "{keys}");
             let more = feeds[0].row(DataId(0), &places[0][0], 0, 1001);
             assert_eq!(more.is_none(), keys.contains("stop"), "{keys}");
+        }
+    }
+
+    #[test]
+    fn segments_use_each_row_once_a_lap_and_count_past_each_other() {
+        for keys in ["", ", pick: shuffle", ", on_eof: stop"] {
+            let mut seen = vec![0; 1000];
+            let mut numbers = Vec::new();
+            // One more segment than there are users: it gets no row.
+            for (index, rows) in [(0, 250), (1, 250), (2, 250), (3, 250), (4, 0)] {
+                let feeds = feeds_of(Some(Segment { index, of: 5 }), 2, 1000, keys);
+                let places: Vec<_> = feeds.iter().map(|feed| feed.places().0).collect();
+                for iteration in 1..=rows {
+                    let shard = iteration % 2;
+                    let row = feeds[shard].row(DataId(0), &places[shard][0], 0, iteration as u64);
+                    seen[row.unwrap() as usize] += 1;
+                }
+                if keys.contains("stop") {
+                    let more = feeds[0].row(DataId(0), &places[0][0], 0, 1001);
+                    assert_eq!(more, None, "{index}");
+                }
+                let number = |i: usize| made(&feeds[i % 2], Made::Counter);
+                numbers.extend((0..3000).map(|i| number(i).parse::<u64>().unwrap()));
+            }
+            assert!(seen.iter().all(|n| *n == 1), "{keys}");
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), 15_000);
         }
     }
 

@@ -11,7 +11,9 @@ use super::state::{NEVER, Shard};
 use super::tasks::signal;
 use super::turns::Work;
 use super::vu::Vu;
-use crate::schedule::{Arrivals, PlanClock, RateCurve, Seat, UserCurve, UserSteps, nanos, share};
+use crate::schedule::{
+    Arrivals, Deal, PlanClock, RateCurve, Seat, Slice, UserCurve, UserSteps, nanos,
+};
 use crate::steer::{Aim, Order};
 
 /// An iteration that begins later than this after it was due is counted as late.
@@ -20,8 +22,8 @@ pub(crate) const LATE_NS: u64 = 10_000_000;
 /// The schedule of one scenario on one shard.
 pub(super) struct Load {
     id: ScenarioId,
-    /// Which shard of how many.
-    place: (u32, u32),
+    /// Which users are this shard's.
+    slice: Slice,
     /// When the scenario began, by the plan's clock.
     start_ns: u64,
     kind: Kind,
@@ -113,17 +115,16 @@ impl Load {
     pub(super) fn begin(
         shard: &Rc<Shard>,
         id: ScenarioId,
-        place: (u32, u32),
+        slice: Slice,
         (start_ns, at_ns): (u64, u64),
         seed: u64,
     ) -> Self {
-        let (index, count) = place;
         let state = &shard.scenarios[id.at()];
         let scenario = &shard.program.scenarios[id.at()];
         state.start_ns.set(at_ns);
         let mut load = Self {
             id,
-            place,
+            slice,
             start_ns,
             kind: Kind::Fixed,
             orders: VecDeque::new(),
@@ -132,20 +133,20 @@ impl Load {
         let seed = seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         match &scenario.executor {
             Executor::ConstantVus { vus, .. } => {
-                load.make_all(shard, share(*vus, index, count), Work::Loop);
+                load.make_all(shard, slice.share(*vus), Work::Loop);
             }
             Executor::PerVuIterations {
                 vus, iterations, ..
-            } => load.make_all(shard, share(*vus, index, count), Work::Times(*iterations)),
+            } => load.make_all(shard, slice.share(*vus), Work::Times(*iterations)),
             Executor::SharedIterations { vus, .. } => {
-                load.make_all(shard, share(*vus, index, count), Work::Shared);
+                load.make_all(shard, slice.share(*vus), Work::Shared);
             }
             Executor::RampingVus {
                 start_vus,
                 stages,
                 graceful_ramp_down,
             } => {
-                let (part, steps) = UserSteps::new(UserCurve::new(*start_vus, stages), place);
+                let (part, steps) = UserSteps::new(UserCurve::new(*start_vus, stages), slice);
                 load.kind = Kind::Ramp(steps, Leavers::new(*graceful_ramp_down));
                 load.set_users(shard, part, at_ns);
             }
@@ -156,30 +157,29 @@ impl Load {
                 pre_allocated_vus,
                 max_vus,
             } => {
-                for _ in 0..share(*pre_allocated_vus, index, count) {
+                for _ in 0..slice.share(*pre_allocated_vus) {
                     let user = state.pool.borrow_mut().make();
                     // Fewer than are allowed, so there is room.
                     if let Some(user) = user {
                         load.make(shard, user, Work::Called, NEVER);
                     }
                 }
-                // Only shards that have users get arrivals.
-                let count = count.min(*max_vus);
-                if index < count {
+                let deal = Deal::new(slice, *max_vus);
+                if !deal.is_empty() {
                     let curve = RateCurve::new(*start_rate, stages);
-                    let arrivals = Arrivals::new(curve, *arrival, seed, (index, count));
+                    let arrivals = Arrivals::new(curve, *arrival, seed, deal);
                     load.kind = Kind::Arrivals(arrivals);
                 }
             }
             Executor::ExternallyControlled { max_vus, duration } => {
-                let count = count.min(*max_vus);
-                if index < count {
+                let deal = Deal::new(slice, *max_vus);
+                if !deal.is_empty() {
                     let none = RateStage {
                         duration: duration.unwrap_or(Duration::MAX),
                         target: 0.0,
                     };
                     let curve = RateCurve::new(0.0, &[none]);
-                    let arrivals = Arrivals::new(curve, Arrival::Uniform, seed, (index, count));
+                    let arrivals = Arrivals::new(curve, Arrival::Uniform, seed, deal);
                     load.kind = Kind::Steered(arrivals, Leavers::new(scenario.graceful_stop));
                 }
             }
@@ -295,8 +295,7 @@ impl Load {
             Kind::Arrivals(arrivals) => arrivals.set_from(after_ns, rate),
             Kind::Steered(arrivals, _) => {
                 arrivals.set_from(after_ns, rate);
-                let (index, count) = self.place;
-                self.set_users(shard, share(vus, index, count), at_ns);
+                self.set_users(shard, self.slice.share(vus), at_ns);
             }
             Kind::Fixed | Kind::Ramp(..) => {}
         }
@@ -419,8 +418,7 @@ impl Load {
     /// that it needs may be borrowed. `call_ns` is when the iteration was due that it is made for.
     fn make(&self, shard: &Rc<Shard>, user: u32, work: Work, call_ns: u64) {
         let state = &shard.scenarios[self.id.at()];
-        let (index, count) = self.place;
-        let number = u64::from(user) * u64::from(count) + u64::from(index) + 1;
+        let number = self.slice.user(user) + 1;
         let task = shard.tasks.borrow_mut().add();
         state.add(task, call_ns);
         let instances = state.take_instances();

@@ -16,6 +16,7 @@ use crate::http::{Advance, Expected, Reader, Response, Wanted, render};
 use crate::instances::Instances;
 use crate::metrics::{Record, Sample};
 use crate::plugins::LoadedPlugins;
+use crate::schedule::Slice;
 
 /// A shard's and a virtual user's memory, for the first request of a plan without plugins.
 pub struct Trial {
@@ -38,8 +39,13 @@ impl Trial {
             cache: loadr_plugin_host::Cache::none(),
         };
         let plugins = LoadedPlugins::load(&program, &sources).ok()?;
-        let shared = Arc::new(Shared::new(&program));
-        let feed = Rc::new(Feed::new(Arc::clone(&program), shared, (0, 1), 1));
+        let shared = Arc::new(Shared::new(&program, None));
+        let feed = Rc::new(Feed::new(
+            Arc::clone(&program),
+            shared,
+            (Slice::of(None), 1),
+            1,
+        ));
         Some(Self {
             tools: Tools::new(&program, Box::new([]), 1),
             record: Record::new(&program),

@@ -242,6 +242,7 @@ pub fn run_watched(
         shows_http: false,
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
+        ..RunSpec::default()
     };
     let control = Control::new(program.scenarios.len());
     let on_moment = |_: &Moment<'_>| watch(&control);

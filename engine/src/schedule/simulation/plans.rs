@@ -7,8 +7,12 @@ use std::time::Duration;
 use loadr_config::{Arrival, RateStage, UserStage};
 use proptest::prelude::*;
 
-use super::super::{Arrivals, Lease, Leased, RateCurve, UserCurve, nanos, share};
-use super::{Tally, closed_shard, ms, open_shard, ramp_shard, service, steered_dues};
+use super::super::slice::tests::slices;
+use super::super::{Arrivals, Deal, Lease, Leased, RateCurve, Slice, UserCurve, nanos};
+use super::{
+    Tally, alone, any_shards, closed_shard, ms, open_shard, ramp_shard, service, steered_dues,
+};
+use crate::segment::Segment;
 
 /// A scenario of any executor, of at most `most` users.
 #[derive(Clone, Debug)]
@@ -75,39 +79,40 @@ fn any_plan() -> impl Strategy<Value = Plan> {
 fn run_plan(
     plan: &Plan,
     most: u32,
-    shards: u32,
+    shards: &[u32],
     seed: u64,
     (service_ns, grace_ns): (u64, u64),
 ) -> (Tally, Option<u64>, u32) {
     let mut tally = Tally::default();
     let service = |index| service(seed, index, service_ns);
-    let closed = |tally: &mut Tally, end_ns: u64, take: &mut dyn FnMut(u32, u32) -> bool| {
-        for index in 0..shards {
+    let closed = |tally: &mut Tally, end_ns: u64, take: &mut dyn FnMut(usize, u32) -> bool| {
+        for (at, slice) in slices(shards).into_iter().enumerate() {
             let times = (end_ns, end_ns.saturating_add(grace_ns));
-            let users = share(most, index, shards);
             closed_shard(
-                users,
-                |user| take(index, user),
+                slice.share(most),
+                |user| take(at, user),
                 times,
-                service(index),
+                service(slice.number()),
                 tally,
             );
         }
     };
     let ramp = |tally: &mut Tally, start: u32, stages: &[UserStage]| {
-        for index in 0..shards {
+        for slice in slices(shards) {
             let curve = UserCurve::new(start, stages);
-            ramp_shard(curve, (index, shards), grace_ns, service(index), tally);
+            ramp_shard(curve, slice, grace_ns, service(slice.number()), tally);
         }
     };
     let open = |tally: &mut Tally, curve: &RateCurve, arrival, orders: &[(u64, f64)]| {
-        let count = shards.min(most);
-        let whole = steered_dues(Arrivals::new(curve.clone(), arrival, seed, (0, 1)), orders);
-        for index in 0..count {
-            let arrivals = Arrivals::new(curve.clone(), arrival, seed, (index, count));
-            let users = share(most, index, shards);
+        let whole = steered_dues(
+            Arrivals::new(curve.clone(), arrival, seed, alone(most)),
+            orders,
+        );
+        for slice in slices(shards) {
+            let arrivals = Arrivals::new(curve.clone(), arrival, seed, Deal::new(slice, most));
+            let (users, service) = (slice.share(most), service(slice.number()));
             let cancel_ns = curve.end_ns() + grace_ns;
-            open_shard(arrivals, orders, users, cancel_ns, service(index), tally);
+            open_shard(arrivals, orders, users, cancel_ns, service, tally);
         }
         whole.len() as u64
     };
@@ -126,14 +131,17 @@ fn run_plan(
             (tally, Some(each * u64::from(most)), most)
         }
         Plan::SharedIterations { total } => {
-            let lease = Lease::new(*total, shards);
-            let leased = || Leased::new(Arc::clone(&lease));
-            let mut leased: Vec<Leased> = (0..shards).map(|_| leased()).collect();
+            let of = shards.len() as u32;
+            // By shard of all segments, in their order.
+            let mut leased = Vec::new();
+            for (count, index) in shards.iter().zip(0..) {
+                let segment = Slice::of(Some(Segment { index, of }));
+                let lease = Lease::new(Deal::new(segment, most).below(*total), *count);
+                leased.extend((0..*count).map(|_| Leased::new(Arc::clone(&lease))));
+            }
             // Shards run one after the other here; a block that one has taken and has no user for is not lost, because a
             // shard without users takes none.
-            closed(&mut tally, u64::MAX, &mut |index, _| {
-                leased[index as usize].take()
-            });
+            closed(&mut tally, u64::MAX, &mut |at, _| leased[at].take());
             (tally, Some(*total), most)
         }
         Plan::RampingVus { start, stages } => {
@@ -220,13 +228,13 @@ proptest! {
     fn a_plan_of_any_executor_keeps_its_books(
         plan in any_plan(),
         most in 1_u32..40,
-        shards in 1_u32..9,
+        shards in any_shards(),
         seed in any::<u64>(),
         service_ms in 0_u64..1_000,
         grace_ms in 0_u64..500,
     ) {
         let times = (nanos(ms(service_ms)), nanos(ms(grace_ms)));
-        let (tally, planned, most) = run_plan(&plan, most, shards, seed, times);
+        let (tally, planned, most) = run_plan(&plan, most, &shards, seed, times);
         prop_assert_eq!(tally.finished, tally.started - tally.cancelled);
         prop_assert!(tally.busy_max <= most, "{} of {}", tally.busy_max, most);
         if let Some(planned) = planned {
