@@ -49,8 +49,9 @@ fn write(out: &mut String, finding: &Finding) -> std::fmt::Result {
     if let Some(n) = finding.requests_per_iteration {
         writeln!(
             out,
-            "  rates are iterations a second; an iteration makes {} requests",
-            rate_text(n)
+            "  rates are iterations a second; an iteration makes {} request{}",
+            rate_text(n),
+            if (n - 1.0).abs() < 1e-9 { "" } else { "s" }
         )?;
     }
     let mut line = |name: &str, said: &str| {
