@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Look at this machine: what is in the way of a run, or of good figures, and what to change.
     #[command(after_help = DOCTOR_HELP)]
     Doctor(crate::doctor::DoctorArgs),
+    /// Look at a fleet while it runs: all its segments as one run, its thresholds judged on all of them.
+    #[command(after_help = crate::watch_fleet::HELP)]
+    Watch(crate::watch_fleet::WatchArgs),
     /// Look at a run while it goes on, and steer it: virtual users, rate, pause, resume, stop.
     #[command(after_help = crate::ctl::HELP)]
     Ctl(crate::ctl::CtlArgs),
@@ -166,6 +169,8 @@ Without a plan, as with wrk, oha or hey:
 
 On several machines, or as an MPI, Slurm or Kubernetes job, which say themselves which part is whose:
   loadr-fast run --segment 0/4 --start-at 2026-11-26T09:00:00Z --histograms 'results/{segment}.hlog' plan.yaml
+  loadr-fast run --segment 0/4 --bus nats://bus.example:4222 plan.yaml     # the others alike; and anywhere:
+  loadr-fast watch --bus nats://bus.example:4222 --ui
   mpirun -n 16 loadr-fast run --histograms 'results/{segment}.hlog' plan.yaml && loadr-fast merge results
   loadr-fast run --print-segment
 
@@ -270,6 +275,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) part: PartArgs,
+
+    #[command(flatten)]
+    pub(crate) fleet: crate::fleet::FleetArgs,
 
     #[command(flatten)]
     pub(crate) request: RequestArgs,

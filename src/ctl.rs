@@ -10,7 +10,10 @@ use loadr_engine::Control;
 use loadr_engine::figures::inert;
 use serde_json::Value;
 
+use loadr_fleet::{Command as FleetCommand, Stop};
+
 use crate::cli::{self, RunArgs};
+use crate::fleet::BusArgs;
 use crate::voice::NOTES;
 
 pub(crate) const HELP: &str = "\
@@ -19,6 +22,7 @@ Examples:
   loadr-fast ctl vus 50
   loadr-fast ctl rate 500 --scenario browse
   loadr-fast ctl --socket /run/user/1000/load.sock pause
+  loadr-fast ctl --bus nats://bus.example:4222 --fleet night vus 5000
 
 While a run is paused no iteration starts, those in flight go on, and the rest of its schedule moves by as long as the
 pause; nothing is dropped. A new number or rate holds within 20 ms, from one instant on all cores.
@@ -35,6 +39,9 @@ pub(crate) struct CtlArgs {
     /// Print the run's status as JSON.
     #[arg(long, global = true)]
     json: bool,
+
+    #[command(flatten)]
+    bus: BusArgs,
 
     #[command(subcommand)]
     command: CtlCommand,
@@ -82,6 +89,11 @@ struct Scenario {
 
 /// Asks the run; the exit code, or what to tell a person.
 pub(crate) fn run(args: &CtlArgs) -> Result<u8, String> {
+    if let (Some(bus), None) = (args.bus.bus(), &args.socket) {
+        let status = loadr_fleet::ask(&bus, args.bus.fleet.as_deref(), &args.command.of_fleet())?;
+        print_status(args, &status);
+        return Ok(0);
+    }
     let socket = match &args.socket {
         Some(path) => path.clone(),
         None => find_socket()?,
@@ -94,14 +106,37 @@ pub(crate) fn run(args: &CtlArgs) -> Result<u8, String> {
         CtlCommand::Resume => Asked::Resume,
         CtlCommand::Stop => Asked::Stop,
     };
-    let status = ask(&socket, &asked)?;
+    print_status(args, &ask(&socket, &asked)?);
+    Ok(0)
+}
+
+impl CtlCommand {
+    /// The same, asked of all segments of a fleet.
+    fn of_fleet(&self) -> FleetCommand {
+        match self {
+            Self::Status => FleetCommand::Status,
+            Self::Vus { vus, of } => FleetCommand::Vus {
+                scenario: of.scenario.clone(),
+                vus: *vus,
+            },
+            Self::Rate { per_second, of } => FleetCommand::Rate {
+                scenario: of.scenario.clone(),
+                per_second: *per_second,
+            },
+            Self::Pause => FleetCommand::Pause,
+            Self::Resume => FleetCommand::Resume,
+            Self::Stop => FleetCommand::Stop { why: Stop::Steered },
+        }
+    }
+}
+
+fn print_status(args: &CtlArgs, status: &Value) {
     let text = if args.json {
         format!("{status:#}\n")
     } else {
-        text(&status)
+        text(status)
     };
     crate::print(&text);
-    Ok(0)
 }
 
 /// A status for people.
@@ -137,6 +172,17 @@ fn text(status: &Value) -> String {
             word(&scenario["name"]),
             word(&scenario["executor"]),
             word(&scenario["phase"]),
+        );
+    }
+    for segment in status["segments"].as_array().into_iter().flatten() {
+        let _ = writeln!(
+            out,
+            "  segment {} ({}) · {} · {} VUs · {:.0} req/s",
+            segment["index"],
+            word(&segment["place"]),
+            word(&segment["state"]),
+            segment["vus"],
+            number(&segment["requests_per_sec"]),
         );
     }
     let second = &status["last_second"];

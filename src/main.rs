@@ -7,6 +7,7 @@ mod ctl;
 mod doctor;
 mod export;
 mod findings;
+mod fleet;
 mod merge;
 mod page;
 mod parts;
@@ -19,6 +20,7 @@ mod start_at;
 mod validate;
 mod voice;
 mod watch;
+mod watch_fleet;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
             Ok(0)
         }
         cli::Command::Doctor(args) => doctor::doctor(&args),
+        cli::Command::Watch(args) => watch_fleet::watch(&args, cli.color),
         cli::Command::Ctl(args) => ctl::run(&args),
         cli::Command::Plugin(args) => plugin::run(&args),
     };

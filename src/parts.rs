@@ -67,6 +67,16 @@ impl Part {
         })
     }
 
+    /// What all processes of this launch have in common and another launch has not, where the launcher says it.
+    pub(crate) fn launch(&self) -> Option<&str> {
+        self.launch.as_deref()
+    }
+
+    /// Whether an instant was said for all.
+    pub(crate) fn has_instant(&self) -> bool {
+        self.start_at.is_some()
+    }
+
     /// Whether others make the rest of the load.
     pub(crate) fn is_part(&self) -> bool {
         self.segment.is_some()

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use loadr_config::{Diagnostic, Options};
 use loadr_engine::{
-    Control, LoadedPlugins, Outcome, RunError, RunSpec, Summary, TextStyle, cores, doctor,
+    Control, LoadedPlugins, Outcome, RunError, RunSpec, Steer, Summary, TextStyle, cores, doctor,
 };
 use loadr_outputs::Outputs;
 use loadr_target::{Settings, Target};
@@ -17,11 +17,12 @@ use crate::cli::RunArgs;
 use crate::color::When;
 use crate::ctl;
 use crate::export::Exports;
+use crate::fleet;
 use crate::parts::Part;
 use crate::signals::Signals;
 use crate::source::Source;
 use crate::voice::{NOTE_PATIENCE, NOTES, RESULTS, SUMMARY_PATIENCE};
-use crate::watch::Watch;
+use crate::watch::{Wanted, Watch};
 
 /// Runs the plan; the exit code, or what to tell a person.
 pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
@@ -71,7 +72,11 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
     let mut program = compiled.program;
     part.name_outputs(&mut program);
     let program = Arc::new(program);
-    let cannot = part.cannot(&program);
+    let cannot = if fleet::is_live(args) {
+        fleet::cannot(&program)
+    } else {
+        part.cannot(&program)
+    };
     if !cannot.is_empty() {
         return Err(located(cannot));
     }
@@ -93,20 +98,27 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
     let signals = Signals::watch(control.clone())
         .map_err(|error| format!("cannot watch for signals: {error}"))?;
     let _servers = ctl::listen(args, &program, &control)?;
-    let mut watch = Watch::start(
-        args,
-        color.is_on(stderr().is_terminal()),
-        &program,
-        &control,
-        &cores,
-    )?;
+    let seed = part.seed(&program, args);
+    let place = fleet::join(args, &part, &program, &plugins, seed, &cores, &control)?;
+    let wanted = Wanted {
+        ui: &args.ui,
+        is_quiet: args.quiet,
+        // What --http-debug shows goes where the view would be.
+        has_lines: args.no_tui || args.http_debug,
+        is_colored: color.is_on(stderr().is_terminal()),
+        rows: &cores,
+        row_is: "core",
+        cores: &cores,
+    };
+    let steer: Arc<dyn Steer> = Arc::new(control.clone());
+    let mut watch = Watch::start(&wanted, &program, &steer)?;
     let spec = RunSpec {
-        cores,
-        seed: part.seed(&program, args),
+        cores: cores.clone(),
+        seed,
         is_strict: args.strict,
         shows_http: args.http_debug,
         segment: part.segment,
-        start: part.start(),
+        start: fleet::start(place.as_ref(), &part),
     };
     // Last of all that can fail before the run: files are emptied, ports are taken.
     let mut outputs = Outputs::open(&program, &spec.cores).map_err(located)?;
@@ -129,15 +141,32 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
     let outcome = loadr_engine::run(program, &plugins, &spec, &control, |moment| {
         watch.see(moment);
         outputs.show(moment);
+        if let Some(place) = &place {
+            place.see(moment);
+        }
     });
     watch.end_screen();
     let rest = outcome.as_ref().ok().and_then(Outcome::rest);
+    if let (Some(place), Some(rest)) = (&place, &rest) {
+        place.see(rest);
+    }
     let fed = outputs.finish(rest.as_ref());
-    let outcome = outcome.map_err(|error| match error {
-        RunError::Plan(diagnostics) => located(diagnostics),
-        RunError::Machine(error) => error,
-    })?;
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            if let Some(place) = place {
+                place.give_up(&error.to_string());
+            }
+            return Err(match error {
+                RunError::Plan(diagnostics) => located(diagnostics),
+                RunError::Machine(error) => error,
+            });
+        }
+    };
     let mut summary = Summary::new(&outcome);
+    if let Some(place) = &place {
+        summary.generator.notes.extend(place.notes());
+    }
     summary.outputs = fed;
     // Files first: no reader of what is printed holds them up. One that cannot be written costs neither the others who wait
     // for the end nor their figures.
@@ -168,6 +197,9 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
         NOTES.finish(NOTE_PATIENCE);
         RESULTS.write(text.into_bytes());
         RESULTS.finish(SUMMARY_PATIENCE);
+    }
+    if let Some(place) = place {
+        place.end(&summary);
     }
     let wait = signals.wait();
     outputs.linger(

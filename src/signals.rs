@@ -44,6 +44,14 @@ impl Shared {
 impl Signals {
     /// Watches from now on.
     pub(crate) fn watch(control: Control) -> io::Result<Self> {
+        Self::saying(
+            control,
+            "\nstopping: iterations in flight may finish; once more stops at once",
+        )
+    }
+
+    /// The same, with what a person is told at the first.
+    pub(crate) fn saying(control: Control, said: &'static str) -> io::Result<Self> {
         let mut incoming = Incoming::new([SIGINT, SIGTERM])?;
         let shared = Arc::new(Shared::default());
         let signals = Self(Arc::clone(&shared));
@@ -66,9 +74,7 @@ impl Signals {
                     drop(state);
                     control.stop(StopReason::Interrupted);
                     // After it, and without a panic: the same Ctrl-C has ended a `| tee` that read standard error.
-                    terminal::say(
-                        "\nstopping: iterations in flight may finish; once more stops at once",
-                    );
+                    terminal::say(said);
                 }
             })?;
         Ok(signals)

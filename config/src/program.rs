@@ -854,6 +854,18 @@ pub struct Threshold {
     pub location: Location,
 }
 
+impl Threshold {
+    /// The metric with its selectors, as a person would write it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        if self.tags.is_empty() {
+            return self.metric.clone();
+        }
+        let tags: Vec<String> = self.tags.iter().map(|(k, v)| format!("{k}:{v}")).collect();
+        format!("{}{{{}}}", self.metric, tags.join(","))
+    }
+}
+
 /// The figure that a threshold judges.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aggregation {

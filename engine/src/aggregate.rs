@@ -75,7 +75,7 @@ pub struct Progress {
 }
 
 /// One second while its handovers come in.
-struct Second {
+pub(crate) struct Second {
     record: Record,
     /// By shard.
     shards: Vec<ShardSecond>,
@@ -85,10 +85,35 @@ struct Second {
 
 /// A second that every shard has passed.
 pub(crate) struct Passed {
+    /// Of the run, from 1.
+    pub(crate) number: u32,
+    pub(crate) wall_ns: u64,
     progress: Progress,
     record: Record,
     shards: Vec<ShardSecond>,
     samples: Samples,
+}
+
+impl Passed {
+    pub(crate) fn moment<'a>(&'a self, aggregate: &'a Aggregate) -> Moment<'a> {
+        Moment {
+            aggregate,
+            number: self.number,
+            wall_ns: self.wall_ns,
+            progress: &self.progress,
+            second: &self.record,
+            shards: &self.shards,
+            samples: &self.samples,
+        }
+    }
+}
+
+/// What is added to the run so far: of a shard, or of another process.
+pub(crate) struct Handed<'a> {
+    pub(crate) shard: usize,
+    pub(crate) second: u32,
+    pub(crate) record: &'a Record,
+    pub(crate) row: &'a ShardSecond,
 }
 
 impl Second {
@@ -135,14 +160,14 @@ pub(crate) struct Aggregate {
     pub(crate) duration_secs: f64,
     start_ns: u64,
     seconds: BTreeMap<u32, Second>,
-    /// A piece of a second too short for a point; it is counted with what comes next.
-    piece: Option<Second>,
+    /// A piece of a second too short for a point, and the second's number; it is counted with what comes next.
+    piece: Option<(u32, Second)>,
     /// The piece that was left when all shards had ended.
     rest: Option<Passed>,
     /// By shard: the last second that it handed over, or that it has ended.
     reached: Vec<u32>,
     /// By shard: the second of its last handover, when it has ended.
-    last_seconds: Vec<u32>,
+    pub(crate) last_seconds: Vec<u32>,
     requests_total: u64,
     failed_total: u64,
     #[cfg(test)]
@@ -190,7 +215,7 @@ impl Aggregate {
     ) {
         // Ends when the last shard has dropped its sender.
         while let Ok(mut handover) = inbox.recv() {
-            self.take(&handover);
+            self.take_handover(&handover);
             handover.record.clear();
             let _ = empties[handover.shard as usize].send(handover.record);
             self.show_closed(control, &mut on_moment);
@@ -204,42 +229,31 @@ impl Aggregate {
 
     fn show_closed(&mut self, control: &Control, on_moment: &mut impl FnMut(&Moment<'_>)) {
         for passed in self.close_seconds() {
-            on_moment(&Moment {
-                aggregate: self,
-                progress: &passed.progress,
-                second: &passed.record,
-                shards: &passed.shards,
-                samples: &passed.samples,
-            });
+            on_moment(&passed.moment(self));
             control.passed(&passed.progress);
-            self.timeline.push(passed.progress);
+            self.pass_on(passed);
+            if control.is_judged_elsewhere() {
+                continue;
+            }
             if let Some(failed) = thresholds::first_to_abort(self) {
                 control.stop(StopReason::Threshold(failed));
             }
         }
     }
 
-    fn take(&mut self, handover: &Handover) {
-        self.total.add(&handover.record);
-        let (program, shards) = (&self.program, self.reached.len());
-        let second = self
-            .seconds
-            .entry(handover.second)
-            .or_insert_with(|| Second {
-                record: Record::new(program),
-                shards: vec![ShardSecond::default(); shards],
-                samples: Samples::default(),
-            });
-        second.record.add(&handover.record);
-        if let Some(samples) = &handover.record.samples {
-            second.samples.add(samples, self.start_ns);
-        }
+    fn take_handover(&mut self, handover: &Handover) {
         let shard = handover.shard as usize;
-        // Shards hand over at slightly different times, and a late one can hand over twice in a second.
-        second.shards[shard].add(handover);
-        if handover.wall_ns >= CPU_NS_MIN || self.cpu[shard].is_none() && handover.wall_ns > 0 {
-            let share = handover.cpu_ns as f64 / handover.wall_ns as f64;
-            Gauge::set(&mut self.cpu[shard], share.min(1.0));
+        let mut row = ShardSecond::default();
+        row.add(handover);
+        let start_ns = self.start_ns;
+        let second = self.take(&Handed {
+            shard,
+            second: handover.second,
+            record: &handover.record,
+            row: &row,
+        });
+        if let Some(samples) = &handover.record.samples {
+            second.samples.add(samples, start_ns);
         }
         self.reached[shard] = handover.second;
         if let Some(ended_ns) = handover.ended_ns {
@@ -254,14 +268,65 @@ impl Aggregate {
         }
     }
 
+    /// Adds it to the run, and to its second, which is not closed yet.
+    pub(crate) fn take(&mut self, handed: &Handed<'_>) -> &mut Second {
+        self.total.add(handed.record);
+        let (shard, row) = (handed.shard, handed.row);
+        if row.wall_ns >= CPU_NS_MIN || self.cpu[shard].is_none() && row.wall_ns > 0 {
+            Gauge::set(&mut self.cpu[shard], row.cpu());
+        }
+        let (program, shards) = (&self.program, self.cpu.len());
+        let second = self.seconds.entry(handed.second).or_insert_with(|| Second {
+            record: Record::new(program),
+            shards: vec![ShardSecond::default(); shards],
+            samples: Samples::default(),
+        });
+        second.record.add(handed.record);
+        // Shards hand over at slightly different times, and a late one can hand over twice in a second.
+        second.shards[shard].add_before(row);
+        second
+    }
+
+    /// Adds to the run, and to a point of its timeline, what was not there when it was closed.
+    pub(crate) fn amend(&mut self, point: usize, wall_ns: u64, record: &Record, vus: u32) {
+        self.total.add(record);
+        let (requests, failed) = (record.requests_count(), record.failed_count());
+        self.requests_total += requests;
+        self.failed_total += failed;
+        let Some(progress) = self.timeline.get_mut(point) else {
+            return;
+        };
+        let secs = wall_ns.max(1) as f64 / 1e9;
+        let before = progress.requests_per_sec * secs;
+        let iterations: u64 = record.scenarios.iter().map(|s| s.iterations).sum();
+        let all = before + requests as f64;
+        if all > 0.0 {
+            progress.error_rate = (progress.error_rate * before + failed as f64) / all;
+        }
+        progress.requests_per_sec = all / secs;
+        progress.iterations_per_sec += iterations as f64 / secs;
+        progress.vus = progress.vus.saturating_add(vus);
+        progress.latency.add(&record.durations());
+    }
+
+    /// A second that was shown is one of the timeline.
+    pub(crate) fn pass_on(&mut self, passed: Passed) {
+        self.timeline.push(passed.progress);
+    }
+
     /// The points of the seconds that every shard has passed. All that is handed over is in one of them, or in the rest:
     /// what watchers add up comes to the totals.
     fn close_seconds(&mut self) -> Vec<Passed> {
         let reached = self.reached.iter().copied().min().unwrap_or(ENDED);
+        self.close_until(reached)
+    }
+
+    /// The points up to a second; with the largest number there is, all.
+    pub(crate) fn close_until(&mut self, reached: u32) -> Vec<Passed> {
         let mut points = Vec::new();
         while let Some(entry) = self.seconds.first_entry().filter(|e| *e.key() <= reached) {
             let (number, mut second) = entry.remove_entry();
-            if let Some(piece) = self.piece.take() {
+            if let Some((_, piece)) = self.piece.take() {
                 second.add_before(piece);
             }
             let is_first = self.timeline.is_empty() && points.is_empty();
@@ -274,7 +339,7 @@ impl Aggregate {
                 .any(|(shard, last)| shard.wall_ns == 0 && number <= *last);
             let is_to_be_shown = is_first && second.record.requests_count() > 0;
             if is_part && !self.seconds.is_empty() || is_short && !is_to_be_shown {
-                self.piece = Some(second);
+                self.piece = Some((number, second));
                 continue;
             }
             let is_last = reached == ENDED && self.seconds.is_empty();
@@ -285,18 +350,19 @@ impl Aggregate {
             } else {
                 f64::from(number)
             };
-            points.push(self.pass(second, elapsed_secs));
+            points.push(self.pass(number, second, elapsed_secs));
         }
         if reached == ENDED
-            && let Some(piece) = self.piece.take()
+            && let Some((number, piece)) = self.piece.take()
         {
-            self.rest = Some(self.pass(piece, self.duration_secs));
+            self.rest = Some(self.pass(number, piece, self.duration_secs));
         }
         points
     }
 
     /// The figures of a second.
-    fn pass(&mut self, second: Second, elapsed_secs: f64) -> Passed {
+    fn pass(&mut self, number: u32, second: Second, elapsed_secs: f64) -> Passed {
+        let wall_ns = second.wall_ns();
         let (requests_per_sec, iterations_per_sec) = (
             second.per_sec(|shard| shard.requests),
             second.per_sec(|shard| shard.iterations),
@@ -324,6 +390,8 @@ impl Aggregate {
             failed_total: self.failed_total,
         };
         Passed {
+            number,
+            wall_ns,
             progress,
             record,
             shards,
@@ -339,14 +407,7 @@ impl Aggregate {
 
     /// What was measured after the last moment that watchers were shown: it makes no point on the timeline.
     pub(crate) fn rest(&self) -> Option<Moment<'_>> {
-        let rest = self.rest.as_ref()?;
-        Some(Moment {
-            aggregate: self,
-            progress: &rest.progress,
-            second: &rest.record,
-            shards: &rest.shards,
-            samples: &rest.samples,
-        })
+        Some(self.rest.as_ref()?.moment(self))
     }
 
     /// Seconds measured so far; at least a little, so that it can be divided by.
@@ -430,7 +491,7 @@ impl Aggregate {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
     use std::sync::mpsc::channel;
@@ -441,18 +502,18 @@ mod tests {
     use super::*;
     use crate::metrics::Sample;
 
-    const PLAN: &str = "
+    pub(crate) const PLAN: &str = "
 scenarios:
   s: { executor: constant-vus, vus: 1, duration: 1s, flow: [ { request: { url: 'http://h/' } }, { request: { url: 'http://h/b' } } ] }
 ";
 
     /// What a shard does between two handovers: how long it is, and the durations of the requests it finishes.
-    type Piece = (u64, Vec<u64>);
+    pub(crate) type Piece = (u64, Vec<u64>);
 
     /// By series: how many values and their sum.
-    type Sums = BTreeMap<String, (u64, u128)>;
+    pub(crate) type Sums = BTreeMap<String, (u64, u128)>;
 
-    fn add(sums: &mut Sums, series: &Series<'_>) {
+    pub(crate) fn add(sums: &mut Sums, series: &Series<'_>) {
         let (count, sum) = match series.values {
             Values::Counter(n) => (n, 0),
             Values::Rate { passes, count } => (count, u128::from(passes)),
@@ -465,7 +526,7 @@ scenarios:
     }
 
     /// Shards hand over as the driver does: when a second of the run is full, as late as they come to it, and at the end.
-    fn handovers(program: &Program, shard: u32, pieces: &[Piece]) -> Vec<Handover> {
+    pub(crate) fn handovers(program: &Program, shard: u32, pieces: &[Piece]) -> Vec<Handover> {
         let mut out = Vec::new();
         let mut now_ns = 0;
         for (i, (wall_ns, requests)) in pieces.iter().enumerate() {

@@ -10,7 +10,9 @@ use loadr_ring::RingWaker;
 use crate::aggregate::Progress;
 use crate::clock::now_ns;
 use crate::schedule::PlanClock;
-use crate::steer::{Aim, Order, RunState, ScenarioPhase, Status, SteerError, Steering, Steps};
+use crate::steer::{
+    Aim, Order, RunState, ScenarioPhase, Status, Steer, SteerError, Steering, Steps,
+};
 
 /// Why a run ended before its schedule did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum StopReason {
     Watcher(String),
     /// Whoever steers the run ended it: the plan's own end, come early.
     Steered,
+    /// A part of the fleet that makes the load is lost; which, and why that ends the run.
+    Lost(String),
     /// A shard broke off; a sentence that says which and why.
     Broken(String),
 }
@@ -38,6 +42,8 @@ struct Inner {
     /// Changes whenever anything below does: the one word that shards read.
     changes: AtomicU32,
     stop: AtomicBool,
+    /// Whether somebody who sees more than this process judges `abort_on_fail`.
+    is_judged_elsewhere: AtomicBool,
     /// By [`ScenarioId`].
     aborted: Vec<AtomicBool>,
     reason: Mutex<Option<StopReason>>,
@@ -58,6 +64,7 @@ impl Control {
         Self(Arc::new(Inner {
             changes: AtomicU32::new(0),
             stop: AtomicBool::new(false),
+            is_judged_elsewhere: AtomicBool::new(false),
             aborted: (0..scenarios).map(|_| AtomicBool::new(false)).collect(),
             reason: Mutex::new(None),
             wakers: Mutex::new(Vec::new()),
@@ -77,6 +84,17 @@ impl Control {
             .get_or_insert(reason);
         self.0.stop.store(true, Ordering::Release);
         self.changed();
+    }
+
+    /// Says whether somebody who sees more than this process judges thresholds with `abort_on_fail`; this one then does not.
+    pub fn judge_elsewhere(&self, is_judged: bool) {
+        self.0
+            .is_judged_elsewhere
+            .store(is_judged, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_judged_elsewhere(&self) -> bool {
+        self.0.is_judged_elsewhere.load(Ordering::Relaxed)
     }
 
     /// Holds the schedule of every scenario: no iteration starts, those in flight go on. What would be due meanwhile is
@@ -290,5 +308,32 @@ impl Control {
         {
             waker.wake();
         }
+    }
+}
+
+impl Steer for Control {
+    fn status(&self) -> Status {
+        self.status()
+    }
+
+    fn pause(&self) -> Result<(), SteerError> {
+        self.pause()
+    }
+
+    fn resume(&self) -> Result<(), SteerError> {
+        self.resume()
+    }
+
+    fn set_vus(&self, scenario: Option<&str>, vus: u32) -> Result<(), SteerError> {
+        self.set_vus(scenario, vus)
+    }
+
+    fn set_rate(&self, scenario: Option<&str>, per_second: f64) -> Result<(), SteerError> {
+        self.set_rate(scenario, per_second)
+    }
+
+    fn stop(&self) -> Result<(), SteerError> {
+        self.stop(StopReason::Steered);
+        Ok(())
     }
 }

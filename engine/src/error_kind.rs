@@ -60,6 +60,40 @@ impl ErrorKind {
     /// Those that say that the generator's own machine had no more: nothing about the target.
     pub const OF_GENERATOR: [Self; 3] = [Self::FdExhausted, Self::PortExhausted, Self::NoResources];
 
+    /// Each once, in order.
+    pub(crate) const ALL: [Self; 25] = [
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectFailed,
+        Self::FdExhausted,
+        Self::PortExhausted,
+        Self::NoResources,
+        Self::Proxy,
+        Self::Dns,
+        Self::Tls,
+        Self::Reset,
+        Self::Closed,
+        Self::Timeout,
+        Self::Protocol,
+        Self::HeaderLimit,
+        Self::BodyLimit,
+        Self::Decode,
+        Self::Redirect,
+        Self::UnsetVariable,
+        Self::InvalidHeader,
+        Self::Extract,
+        Self::BodyParse,
+        Self::Assert,
+        Self::Flow,
+        Self::PluginTimeout,
+        Self::PluginTrap,
+    ];
+
+    /// The kind whose [`ErrorKind::as_str`] this is.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The tag's value.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -11,6 +11,7 @@ mod control;
 pub mod cores;
 pub mod doctor;
 mod error_kind;
+mod gathering;
 mod http;
 mod instances;
 mod json;
@@ -30,11 +31,13 @@ pub mod start;
 mod steer;
 mod thresholds;
 mod tls;
+mod wire;
 
 pub use addresses::{Resolve, SystemResolver};
 pub use aggregate::Progress;
 pub use control::{Control, StopReason};
 pub use error_kind::ErrorKind;
+pub use gathering::{Delta, GatheredRun, Gathering};
 pub use loadr_figures as figures;
 pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond, Share};
@@ -51,5 +54,7 @@ pub use segment::Segment;
 pub use shard::Trial;
 pub use shard::rfc3339_ms;
 pub use start::{Gate, Start};
-pub use steer::{Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, SteerError};
+pub use steer::{
+    Aim, RunState, ScenarioPhase, ScenarioStatus, SecondStatus, Status, Steer, SteerError,
+};
 pub use thresholds::ThresholdResult;

@@ -13,6 +13,10 @@ use crate::thresholds::{self, ThresholdResult};
 /// A second of a run that every shard has passed, and the run so far.
 pub struct Moment<'a> {
     pub(crate) aggregate: &'a Aggregate,
+    /// Of the run, from 1.
+    pub(crate) number: u32,
+    /// How long it was.
+    pub(crate) wall_ns: u64,
     pub(crate) progress: &'a Progress,
     pub(crate) second: &'a Record,
     pub(crate) shards: &'a [ShardSecond],

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use loadr_config::{Executor, Program};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Progress;
 use crate::schedule::PlanClock;
@@ -18,7 +18,7 @@ const ORDERS_MAX: usize = 100_000;
 const RATE_MAX: f64 = 1e8;
 
 /// What a scenario is to do from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Aim {
     /// So many virtual users loop.
@@ -57,6 +57,8 @@ pub enum SteerError {
     BadRate(f64),
     /// It was steered so often that nothing more is taken.
     TooManyOrders,
+    /// It is in other processes, and they did not do it, or not all of them; why.
+    Elsewhere(String),
 }
 
 impl fmt::Display for SteerError {
@@ -95,6 +97,7 @@ impl fmt::Display for SteerError {
                     "the rate {rate} is not between 0 and {RATE_MAX:.0} a second"
                 )
             }
+            Self::Elsewhere(why) => f.write_str(why),
             Self::TooManyOrders => {
                 write!(
                     f,
@@ -112,7 +115,7 @@ const WANTS_RATE: &str =
     "`externally-controlled`, `constant-arrival-rate` and `ramping-arrival-rate` take a rate";
 
 /// Where a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// Its shards are not ready yet.
@@ -128,7 +131,7 @@ pub enum RunState {
 }
 
 /// Where a scenario is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScenarioPhase {
     /// Its `start_time` has not come.
@@ -154,6 +157,34 @@ pub struct Status {
     pub scenarios: Vec<ScenarioStatus>,
     /// Of the last whole second; `None` before the first has passed.
     pub last_second: Option<SecondStatus>,
+}
+
+/// What can be done to a run, wherever it is: in this process ([`crate::Control`]), or in many others.
+pub trait Steer: Send + Sync {
+    /// The run as it is now.
+    fn status(&self) -> Status;
+
+    /// Holds the schedule of every scenario.
+    ///
+    /// # Errors
+    /// Why not, for people, as with all that follow.
+    fn pause(&self) -> Result<(), SteerError>;
+
+    /// Goes on after a pause.
+    #[allow(clippy::missing_errors_doc, reason = "as above")]
+    fn resume(&self) -> Result<(), SteerError>;
+
+    /// From now on so many virtual users of this scenario loop; without a name the only one that takes a number of them.
+    #[allow(clippy::missing_errors_doc, reason = "as above")]
+    fn set_vus(&self, scenario: Option<&str>, vus: u32) -> Result<(), SteerError>;
+
+    /// From now on so many iterations of this scenario start in a second.
+    #[allow(clippy::missing_errors_doc, reason = "as above")]
+    fn set_rate(&self, scenario: Option<&str>, per_second: f64) -> Result<(), SteerError>;
+
+    /// Ends the run gracefully.
+    #[allow(clippy::missing_errors_doc, reason = "as above")]
+    fn stop(&self) -> Result<(), SteerError>;
 }
 
 /// A scenario as whoever steers the run sees it.

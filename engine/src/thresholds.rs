@@ -76,24 +76,12 @@ pub(crate) fn judge_sum(threshold: &Threshold, sum: &Sum, elapsed_secs: f64) -> 
         Comparison::NotEqual => (figure - bound).abs() > f64::EPSILON * bound.abs(),
     });
     ThresholdResult {
-        metric: label(threshold),
+        metric: threshold.label(),
         expression: threshold.expression.clone(),
         observed,
         passed,
         abort_on_fail: threshold.abort_on_fail,
     }
-}
-
-fn label(threshold: &Threshold) -> String {
-    if threshold.tags.is_empty() {
-        return threshold.metric.clone();
-    }
-    let tags: Vec<String> = threshold
-        .tags
-        .iter()
-        .map(|(k, v)| format!("{k}:{v}"))
-        .collect();
-    format!("{}{{{}}}", threshold.metric, tags.join(","))
 }
 
 /// Several series of one metric, merged.

@@ -9,7 +9,7 @@ mod steer;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::Args;
-use loadr_engine::{Control, Status, Summary};
+use loadr_engine::{Status, Summary};
 
 use crate::signals::Signals;
 use crate::watch::{About, Frame, terminal};
@@ -132,12 +132,12 @@ impl Page {
     pub(crate) fn start(
         settings: &Settings,
         about: &About,
-        control: &Control,
+        run: &std::sync::Arc<dyn loadr_engine::Steer>,
         cores: &[usize],
     ) -> Result<Self, String> {
         let hub = std::sync::Arc::new(Hub::new(about));
         let gate = Gate::new(settings.token.clone());
-        let steer = Steer::new(control.clone());
+        let steer = Steer::new(std::sync::Arc::clone(run));
         let address = server::start(
             settings.address,
             std::sync::Arc::clone(&hub),

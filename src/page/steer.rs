@@ -1,11 +1,13 @@
 //! What a reader of the page can ask of the run.
 
-use loadr_engine::{Control, SteerError, StopReason};
+use std::sync::Arc;
+
+use loadr_engine::{Steer as Run, SteerError};
 use serde::Deserialize;
 
 /// The run's steering wheel.
 pub(super) struct Steer {
-    control: Control,
+    run: Arc<dyn Run>,
 }
 
 /// What is asked, as JSON: `{ "do": "stop" }`.
@@ -30,8 +32,8 @@ pub(super) enum Denied {
 }
 
 impl Steer {
-    pub(super) fn new(control: Control) -> Self {
-        Self { control }
+    pub(super) fn new(run: Arc<dyn Run>) -> Self {
+        Self { run }
     }
 
     /// Does what is asked, or says why not.
@@ -39,19 +41,16 @@ impl Steer {
         let wish: Wish = serde_json::from_slice(body).map_err(|error| {
             Denied::Unknown(format!("this is nothing that can be done: {error}"))
         })?;
-        let control = &self.control;
+        let run = &self.run;
         match wish {
-            Wish::Stop {} => {
-                control.stop(StopReason::Steered);
-                Ok(())
-            }
-            Wish::Pause {} => control.pause(),
-            Wish::Resume {} => control.resume(),
-            Wish::Vus { scenario, vus } => control.set_vus(Some(&scenario), vus),
+            Wish::Stop {} => run.stop(),
+            Wish::Pause {} => run.pause(),
+            Wish::Resume {} => run.resume(),
+            Wish::Vus { scenario, vus } => run.set_vus(Some(&scenario), vus),
             Wish::Rate {
                 scenario,
                 per_second,
-            } => control.set_rate(Some(&scenario), per_second),
+            } => run.set_rate(Some(&scenario), per_second),
         }
         .map_err(Denied::NotNow)
     }
@@ -60,11 +59,12 @@ impl Steer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use loadr_engine::{Control, StopReason};
 
     #[test]
     fn a_stop_stops_and_anything_else_says_what_is_wrong() {
         let control = Control::new(1);
-        let steer = Steer::new(control.clone());
+        let steer = Steer::new(Arc::new(control.clone()));
         for body in [
             "",
             "{}",

@@ -10,11 +10,11 @@ mod wanted;
 
 use loadr_config::{Executor, Program};
 use loadr_engine::figures::inert;
-use loadr_engine::{Control, Moment, Summary};
+use loadr_engine::{Moment, Steer, Summary};
 use serde::Serialize;
+use std::sync::Arc;
 
-use crate::cli::RunArgs;
-use crate::page::Page;
+use crate::page::{Page, UiArgs};
 use crate::signals::Signals;
 pub(crate) use frame::Frame;
 
@@ -24,7 +24,9 @@ pub(crate) struct About {
     /// The plan's name; inert, as the others.
     name: String,
     scenarios: Vec<String>,
+    /// What makes the load: its shards by their cores, or segments by their numbers; and what one of them is called.
     cores: Vec<usize>,
+    core_is: &'static str,
     /// How long the schedule is at most.
     length_secs: Option<f64>,
     is_open: bool,
@@ -34,11 +36,12 @@ pub(crate) struct About {
 }
 
 impl About {
-    fn of(program: &Program, cores: &[usize]) -> Self {
+    fn of(program: &Program, cores: &[usize], core_is: &'static str) -> Self {
         Self {
             name: inert(&program.name),
             scenarios: program.scenarios.iter().map(|s| inert(&s.name)).collect(),
             cores: cores.to_vec(),
+            core_is,
             length_secs: wanted::length(program),
             is_open: program.scenarios.iter().any(|s| s.executor.is_open()),
             wants_vus: program
@@ -54,7 +57,22 @@ impl About {
 pub(crate) struct Watch {
     screen: Screen,
     page: Option<Page>,
-    control: Control,
+    steer: Arc<dyn Steer>,
+}
+
+/// What is to be opened for those who watch.
+pub(crate) struct Wanted<'a> {
+    /// The page.
+    pub(crate) ui: &'a UiArgs,
+    pub(crate) is_quiet: bool,
+    /// Lines instead of a view.
+    pub(crate) has_lines: bool,
+    pub(crate) is_colored: bool,
+    /// What makes the load: cores of this machine, or segments of a fleet.
+    pub(crate) rows: &'a [usize],
+    pub(crate) row_is: &'static str,
+    /// The shards' cores, which watching stays away from.
+    pub(crate) cores: &'a [usize],
 }
 
 enum Screen {
@@ -69,38 +87,37 @@ impl Watch {
     /// # Errors
     /// When the page cannot be served.
     pub(crate) fn start(
-        args: &RunArgs,
-        is_colored: bool,
+        wanted: &Wanted<'_>,
         program: &Program,
-        control: &Control,
-        cores: &[usize],
+        steer: &Arc<dyn Steer>,
     ) -> Result<Self, String> {
-        let about = About::of(program, cores);
-        let page = args
+        let about = About::of(program, wanted.rows, wanted.row_is);
+        let page = wanted
             .ui
-            .settings(args.quiet)?
-            .map(|settings| Page::start(&settings, &about, control, cores))
+            .settings(wanted.is_quiet)?
+            .map(|settings| Page::start(&settings, &about, steer, wanted.cores))
             .transpose()?;
         let url = page.as_ref().map(|page| page.url().to_owned());
         if let Some(url) = &url
-            && !args.quiet
+            && !wanted.is_quiet
         {
             terminal::say(&format!("live page: {url}"));
         }
-        let screen = if args.quiet {
+        let screen = if wanted.is_quiet {
             Screen::None
-        // What --http-debug shows goes where the view would be.
-        } else if args.no_tui || args.http_debug || !terminal::can_be_drawn_on() {
+        } else if wanted.has_lines || !terminal::can_be_drawn_on() {
             Screen::Lines
         } else {
-            let theme = view::Theme { is_colored };
-            terminal::Terminal::start(about, url, theme, control, cores)
+            let theme = view::Theme {
+                is_colored: wanted.is_colored,
+            };
+            terminal::Terminal::start(about, url, theme, steer, wanted.cores)
                 .map_or(Screen::Lines, Screen::View)
         };
         Ok(Self {
             screen,
             page,
-            control: control.clone(),
+            steer: Arc::clone(steer),
         })
     }
 
@@ -112,7 +129,7 @@ impl Watch {
         if self.page.is_none() && !matches!(self.screen, Screen::View(_)) {
             return;
         }
-        let status = self.control.status();
+        let status = self.steer.status();
         let frame = Frame::of(moment, &status);
         if let Some(page) = &self.page {
             page.see(&frame, &status);
@@ -127,6 +144,11 @@ impl Watch {
         if let Screen::View(view) = std::mem::replace(&mut self.screen, Screen::None) {
             view.end();
         }
+    }
+
+    /// Nobody looks any more, and the run is not over: the page goes without an end.
+    pub(crate) fn leave_page(&mut self) {
+        self.page = None;
     }
 
     /// Shows the page's readers how the run ended.
@@ -157,6 +179,7 @@ pub(crate) mod sample {
             name: "shop".to_owned(),
             scenarios: vec!["buyers".to_owned()],
             cores: vec![4, 5],
+            core_is: "core",
             length_secs: Some(60.0),
             is_open: false,
             wants_vus: true,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use loadr_engine::{Control, RunState, cores};
+use loadr_engine::{RunState, Steer, cores};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -113,7 +113,7 @@ struct Shared {
     about: About,
     url: Option<String>,
     theme: Theme,
-    control: Control,
+    steer: Arc<dyn Steer>,
     seen: Mutex<Seen>,
     is_over: AtomicBool,
 }
@@ -141,7 +141,7 @@ impl Terminal {
         about: About,
         url: Option<String>,
         theme: Theme,
-        control: &Control,
+        steer: &Arc<dyn Steer>,
         cores: &[usize],
     ) -> io::Result<Self> {
         HOOK.call_once(|| {
@@ -155,7 +155,7 @@ impl Terminal {
             about,
             url,
             theme,
-            control: control.clone(),
+            steer: Arc::clone(steer),
             seen: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
@@ -207,7 +207,7 @@ fn draw_until_over(shared: &Shared) {
     let mut is_due = true;
     let mut state_drawn = None;
     while !is_over() {
-        let state = shared.control.status().state;
+        let state = shared.steer.status().state;
         is_due |= std::mem::take(&mut shared.seen().is_new) || Some(state) != state_drawn;
         // A terminal that has not taken the last drawing gets no further one.
         if is_due && NOTES.is_idle() {
@@ -223,7 +223,7 @@ fn draw_until_over(shared: &Shared) {
         while has_keys && !is_over() && drawn.elapsed() < REDRAW {
             match event::poll(REDRAW.saturating_sub(drawn.elapsed())) {
                 Ok(true) => match event::read() {
-                    Ok(event) => is_due |= asks_for_redraw(&event, &shared.control),
+                    Ok(event) => is_due |= asks_for_redraw(&event, &*shared.steer),
                     Err(_) => has_keys = false,
                 },
                 Ok(false) => {}
@@ -271,7 +271,7 @@ fn draw(terminal: &mut Backend, shared: &Shared, state: RunState) -> io::Result<
 }
 
 /// Does what a key says; whether the screen must be drawn afresh.
-fn asks_for_redraw(event: &Event, control: &Control) -> bool {
+fn asks_for_redraw(event: &Event, steer: &dyn Steer) -> bool {
     let key = match event {
         Event::Resize(..) => return true,
         Event::Key(key) if key.kind == KeyEventKind::Press => key,
@@ -284,10 +284,10 @@ fn asks_for_redraw(event: &Event, control: &Control) -> bool {
             let _ = signal_hook::low_level::raise(SIGINT);
         }
         KeyCode::Char('p') if !has_ctrl => {
-            let done = if control.status().state == RunState::Paused {
-                control.resume()
+            let done = if steer.status().state == RunState::Paused {
+                steer.resume()
             } else {
-                control.pause()
+                steer.pause()
             };
             if let Err(error) = done {
                 say(&error.to_string());
@@ -310,7 +310,7 @@ mod tests {
     fn panics_while_the_view_is_up() {
         assert!(can_be_drawn_on());
         let theme = Theme { is_colored: true };
-        let control = Control::new(1);
+        let control: Arc<dyn Steer> = Arc::new(loadr_engine::Control::new(1));
         let view = Terminal::start(sample::about(), None, theme, &control, &[]).unwrap();
         view.see(sample::frame(1.0));
         let is_up = || screen().is_up;

@@ -339,7 +339,8 @@ impl View<'_> {
     }
 
     fn draw_shards(&self, canvas: &mut Canvas<'_>, area: Rect) {
-        let block = self.boxed("shards");
+        let is_fleet = self.about.core_is != "core";
+        let block = self.boxed(if is_fleet { "segments" } else { "shards" });
         let room = usize::from(block.inner(area).height.saturating_sub(1));
         let shards = self.frame.map_or(&[][..], |frame| &frame.point.shards);
         let mut order: Vec<usize> = (0..shards.len()).collect();
@@ -371,13 +372,13 @@ impl View<'_> {
             ])
         });
         let widths = [
-            Constraint::Length(4),
+            Constraint::Length(self.about.core_is.len() as u16),
             Constraint::Length(22),
             Constraint::Length(8),
             Constraint::Length(6),
         ];
         let head = Row::new(vec![
-            Line::raw("core").right_aligned(),
+            Line::raw(self.about.core_is).right_aligned(),
             Line::raw("CPU"),
             Line::raw("lag p99").right_aligned(),
             Line::raw("VUs").right_aligned(),

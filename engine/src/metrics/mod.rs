@@ -6,6 +6,7 @@ mod samples;
 mod series;
 mod spread;
 mod trend;
+mod wire;
 
 pub(crate) use record::{Record, Sample};
 pub use samples::RequestSample;

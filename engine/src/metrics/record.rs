@@ -365,6 +365,26 @@ impl Record {
         }
     }
 
+    /// Whether a request step is of the open model.
+    pub(super) fn is_open(&self, step: usize) -> bool {
+        self.is_open[step]
+    }
+
+    /// Keeps the text of failures of a check that are counted already.
+    pub(super) fn check_detail(&mut self, check: usize, text: &str, count: u64) {
+        add_detail(&mut self.checks[check].details, text, count);
+    }
+
+    /// Counts errors without a text.
+    pub(super) fn count_errors(&mut self, kind: ErrorKind, count: u64) {
+        self.error_record(kind).count += count;
+    }
+
+    /// Keeps the text of errors that are counted already.
+    pub(super) fn error_detail(&mut self, kind: ErrorKind, text: &str, count: u64) {
+        add_detail(&mut self.error_record(kind).details, text, count);
+    }
+
     /// Requests finished.
     pub(crate) fn requests_count(&self) -> u64 {
         self.requests.iter().flatten().map(|r| r.count).sum()

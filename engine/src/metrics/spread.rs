@@ -6,7 +6,7 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 
-use super::trend::{DIGITS, HIGHEST_NS, LOWEST_NS};
+use super::trend::{DIGITS, HIGHEST_NS, LOWEST_NS, Trend};
 
 /// The encoding's first words, as HdrHistogram has them.
 const COOKIE: u32 = 0x1c84_9313;
@@ -62,6 +62,37 @@ const fn lowest_ns(slot: u32) -> u64 {
 }
 
 impl Spread {
+    /// The slots of a trend, as [`Spread::of_slots`] takes them: its zeros are in the first.
+    pub(crate) fn slots_of(trend: &Trend) -> Vec<(u32, u64)> {
+        let mut slots: Vec<(u32, u64)> = Vec::new();
+        trend.for_each_bucket(|low_ns, _, count| {
+            let slot = slot(low_ns);
+            match slots.last_mut() {
+                Some((last, sum)) if *last == slot => *sum += count,
+                _ => slots.push((slot, count)),
+            }
+        });
+        slots
+    }
+
+    /// From slots in ascending order.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn of_slots(slots: Vec<(u32, u64)>) -> Result<Self, &'static str> {
+        let mut spread = Self::default();
+        let mut next = 0;
+        for &(slot, count) in &slots {
+            if slot < next || slot >= SLOTS || count == 0 {
+                return Err("a distribution with slots that cannot be");
+            }
+            next = slot + 1;
+            spread.count = add(spread.count, count)?;
+        }
+        spread.slots = slots;
+        Ok(spread)
+    }
+
     /// Reads a V2 compressed histogram of this project's range.
     ///
     /// # Errors
@@ -246,7 +277,6 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Trend;
     use super::*;
     use proptest::prelude::*;
 

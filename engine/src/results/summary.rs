@@ -372,7 +372,7 @@ fn exit_code(stopped: Option<&StopReason>, thresholds_passed: bool, unsound: boo
         Some(StopReason::Interrupted) => 130,
         _ if unsound => 98,
         _ if !thresholds_passed => 99,
-        Some(StopReason::Assert(_)) => 1,
+        Some(StopReason::Assert(_) | StopReason::Lost(_)) => 1,
         Some(StopReason::Threshold(_)) => 99,
         Some(StopReason::Steered | StopReason::Watcher(_)) | None => 0,
     }
@@ -384,7 +384,7 @@ fn describe(reason: &StopReason) -> String {
         StopReason::Steered => "stopped by whoever steered it".to_owned(),
         StopReason::Assert(name) => format!("the assert `{name}` failed (on_failure: abort_test)"),
         StopReason::Threshold(name) => format!("the threshold `{name}` failed (abort_on_fail)"),
-        StopReason::Watcher(why) | StopReason::Broken(why) => why.clone(),
+        StopReason::Watcher(why) | StopReason::Lost(why) | StopReason::Broken(why) => why.clone(),
     }
 }
 

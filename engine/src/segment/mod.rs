@@ -99,7 +99,7 @@ pub fn needs_talk(program: &Program) -> Vec<Diagnostic> {
                      not hear of it",
                     scenario.name
                 ),
-                "run it in one process (`--segment none`), or give it a schedule",
+                "run it with `--bus`, over which all segments are told, or in one process (`--segment none`), or give it a schedule",
             ));
         }
         for id in &scenario.rendezvous {

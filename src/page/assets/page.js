@@ -42,7 +42,8 @@ function begin(told) {
   failing = new Set();
   document.title = `${inert(about.name)} · loadr-fast`;
   $("name").textContent = inert(about.name);
-  const cores = about.cores.length === 1 ? "1 core" : `${about.cores.length} cores`;
+  const cores = about.cores.length === 1 ? `1 ${about.core_is}` : `${about.cores.length} ${about.core_is}s`;
+  $("core").textContent = about.core_is === "core" ? "Core" : "Segment";
   $("scenarios").replaceChildren(
     about.scenarios.length === 1 ? make("span", {}, "scenario ", bdi(about.scenarios[0])) : `${about.scenarios.length} scenarios`,
     ` · ${cores} · ${about.length_secs === null ? "until it is stopped" : `at most ${show.secs(about.length_secs)}`}`,
@@ -69,7 +70,7 @@ const COLORS = ["a", "b", "c", "d", "e", "f", "g", "h"];
 function shardSeries(of) {
   const cores = about.cores;
   if (cores.length <= COLORS.length) {
-    return cores.map((core, index) => ({ name: `core ${core}`, cls: COLORS[index], of: (p) => (p.shards[index] ? of(p.shards[index]) : null) }));
+    return cores.map((core, index) => ({ name: `${about.core_is} ${core}`, cls: COLORS[index], of: (p) => (p.shards[index] ? of(p.shards[index]) : null) }));
   }
   const sorted = (p) => p.shards.map(of).sort((x, y) => x - y);
   return [
@@ -141,7 +142,7 @@ function showFrame(frame) {
   showThresholds(frame.thresholds);
   showErrors(frame.errors, frame.failed);
   $("shards").replaceChildren(...p.shards.map((shard, index) => {
-    const meter = make("meter", { min: 0, max: 1, low: 0.8, high: 0.95, optimum: 0, value: shard.cpu, "aria-label": `CPU of core ${about.cores[index]}` });
+    const meter = make("meter", { min: 0, max: 1, low: 0.8, high: 0.95, optimum: 0, value: shard.cpu, "aria-label": `CPU of ${about.core_is} ${about.cores[index]}` });
     return row(cell(String(about.cores[index]), "n"), make("td", {}, meter, show.share(shard.cpu)), cell(show.ms(shard.lag_p99_ms), "n"), cell(show.count(shard.vus), "n"));
   }));
 }
