@@ -232,3 +232,20 @@ fn a_loop_without_requests_does_not_hold_up_the_others() {
     // The first user never sends anything and is cancelled after its grace; the second is served meanwhile.
     assert_eq!((run.code, server.paths()), (0, vec!["/other".to_owned()]));
 }
+
+#[test]
+fn iterations_that_do_nothing_hold_up_neither_other_users_nor_the_end() {
+    let server = Recorder::start(0);
+    let flow = r#"
+      - switch:
+          value: "${vu}"
+          cases: { "2": [ { request: { url: /other } }, { think_time: { type: constant, duration: 50ms } } ] }
+"#;
+    let executor = "executor: constant-vus\n    vus: 2\n    duration: 400ms";
+    let run = run_plan(
+        &plan(&format!("http://{}", server.address), executor, flow),
+        &["--cores", "1"],
+    );
+    assert_eq!(run.code, 0);
+    assert!(server.paths().len() > 1, "{:?}", server.paths());
+}

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::flow::STEPS_AT_ONCE;
 use super::state::{NEVER, Phase};
 use super::tasks::signal;
 use super::vu::{Next, Vu};
@@ -57,7 +58,16 @@ impl Vu {
                     .borrow_mut()
                     .iteration(self.scenario, ended_ns - began_ns);
                 began_ns = ended_ns;
-                self.own.vars.borrow_mut().iteration += 1;
+                let iteration = {
+                    let mut vars = self.own.vars.borrow_mut();
+                    vars.iteration += 1;
+                    vars.iteration
+                };
+                // Iterations in which nothing waits must not keep the shard from its other users, nor from its own end.
+                if iteration.is_multiple_of(u64::from(STEPS_AT_ONCE)) {
+                    let _ = self.sleep(ended_ns).await;
+                    began_ns = now_ns();
+                }
             }
             self.disconnect_all();
             shard.left(self.scenario);
