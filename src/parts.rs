@@ -1,5 +1,6 @@
 //! `run --segment`: which part of the plan this process makes, where that was found, and what follows from it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -156,6 +157,11 @@ impl Part {
         let number = self.segment.map_or(0, |segment| segment.index).to_string();
         if let Some(text) = path.to_str().filter(|text| text.contains(PLACEHOLDER)) {
             *path = Path::new(&text.replace(PLACEHOLDER, &number)).to_owned();
+            // The folder that all segments' files go into: each makes it, and whoever comes second finds it. What is in the
+            // way is said when the file is written.
+            if let Some(folder) = path.parent() {
+                let _ = fs::create_dir(folder);
+            }
         }
     }
 }

@@ -257,8 +257,8 @@ fn processes_of_different_sizes_make_between_them_what_one_makes_alone() {
 
     let server = Server::start();
     let plan = counted(folder.path(), &server);
+    // A folder that the first of them makes.
     let results = folder.path().join("results");
-    fs::create_dir(&results).unwrap();
     let histograms = results.join("{segment}.hlog");
     let histograms = histograms.to_str().unwrap();
     let lines = folder.path().join("{segment}.jsonl");
