@@ -32,6 +32,8 @@ pub(crate) struct Part {
     launch: Option<String>,
     /// The instant that was said for all.
     start_at: Option<SystemTime>,
+    /// Where the files of all segments go.
+    folders: Vec<PathBuf>,
 }
 
 impl Part {
@@ -48,6 +50,7 @@ impl Part {
                 source: "--segment".to_owned(),
                 launch: environment.get(launcher::LAUNCH).cloned(),
                 start_at,
+                folders: Vec::new(),
             });
         }
         let found = launcher::find(&environment)?;
@@ -58,12 +61,14 @@ impl Part {
                 source: found.source,
                 launch: found.launch,
                 start_at,
+                folders: Vec::new(),
             },
             None => Self {
                 segment: None,
                 source: nothing.to_owned(),
                 launch: None,
                 start_at,
+                folders: Vec::new(),
             },
         })
     }
@@ -134,7 +139,7 @@ impl Part {
     }
 
     /// Puts the segment's number where the name of a result file leaves room for it.
-    pub(crate) fn name_files(&self, args: &mut RunArgs) {
+    pub(crate) fn name_files(&mut self, args: &mut RunArgs) {
         for path in [
             &mut args.summary_export,
             &mut args.histograms,
@@ -144,8 +149,16 @@ impl Part {
         }
     }
 
+    /// Makes the folders that all segments' files go into, when the run is about to begin: whoever comes second finds them.
+    /// What is in the way is said where a file is opened.
+    pub(crate) fn make_folders(&self) {
+        for folder in &self.folders {
+            let _ = fs::create_dir(folder);
+        }
+    }
+
     /// The same for files that are fed. Only now that the plan has its fingerprint: it is one plan for all segments.
-    pub(crate) fn name_outputs(&self, program: &mut Program) {
+    pub(crate) fn name_outputs(&mut self, program: &mut Program) {
         for output in &mut program.outputs {
             if let OutputTo::Json { path, .. } | OutputTo::Csv { path } = &mut output.to {
                 self.name(path);
@@ -153,15 +166,11 @@ impl Part {
         }
     }
 
-    fn name(&self, path: &mut PathBuf) {
+    fn name(&mut self, path: &mut PathBuf) {
         let number = self.segment.map_or(0, |segment| segment.index).to_string();
         if let Some(text) = path.to_str().filter(|text| text.contains(PLACEHOLDER)) {
             *path = Path::new(&text.replace(PLACEHOLDER, &number)).to_owned();
-            // The folder that all segments' files go into: each makes it, and whoever comes second finds it. What is in the
-            // way is said when the file is written.
-            if let Some(folder) = path.parent() {
-                let _ = fs::create_dir(folder);
-            }
+            self.folders.extend(path.parent().map(Path::to_owned));
         }
     }
 }

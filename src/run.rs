@@ -26,7 +26,7 @@ use crate::watch::{Wanted, Watch};
 
 /// Runs the plan; the exit code, or what to tell a person.
 pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
-    let part = Part::of(args)?;
+    let mut part = Part::of(args)?;
     if args.part.print_segment {
         let _ = stdout().write_all(part.line().as_bytes());
         return Ok(0);
@@ -87,6 +87,7 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
     for warning in plugins.warnings() {
         NOTES.line(&format!("warning: {warning}"));
     }
+    part.make_folders();
     let exports = Exports::open(args)?;
 
     if !args.quiet {

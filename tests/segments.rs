@@ -261,6 +261,20 @@ fn processes_of_different_sizes_make_between_them_what_one_makes_alone() {
     let results = folder.path().join("results");
     let histograms = results.join("{segment}.hlog");
     let histograms = histograms.to_str().unwrap();
+    let printed = loadr()
+        .args([
+            "run",
+            "--print-plan",
+            "--segment",
+            "0/3",
+            "--histograms",
+            histograms,
+        ])
+        .arg(&plan)
+        .output()
+        .unwrap();
+    assert_success(&[printed]);
+    assert!(!results.exists(), "what runs nothing makes nothing");
     let lines = folder.path().join("{segment}.jsonl");
     let lines = lines.to_str().unwrap();
     // Three segments; the scenario `two` has fewer users than that.

@@ -150,25 +150,17 @@ fn the_others_go_on_without_a_killed_segment_or_end_as_they_were_told() {
 
 #[test]
 fn a_frozen_bus_disturbs_nobody_and_what_was_missed_comes_later() {
-    let Some(nats) = Nats::start("a frozen bus") else {
-        return;
-    };
-    let target = target();
-    let text = plan(&target, "", &format!("{OPEN}, duration: 15s"));
-    let url = nats.url();
-    let mut fleet = Fleet::new(&["--bus", &url], &text);
-    fleet.run_all(3, &["--on-lost", "abort"]);
-    let watch = fleet.watch(&[]);
-    fleet.wait_for_second(0, 2);
-    nats.freeze();
-    fleet.wait_for_second(0, 9);
-    nats.thaw();
-    check_whole(&mut fleet, watch, 15);
+    check_outage("a frozen bus", 9, |nats| nats.freeze(), |nats| nats.thaw());
 }
 
 #[test]
 fn a_bus_that_is_killed_and_comes_back_disturbs_nobody() {
-    let Some(mut nats) = Nats::start("a killed bus") else {
+    check_outage("a killed bus", 8, Nats::kill, Nats::start_again);
+}
+
+/// Takes the bus away from a watched fleet, from its second second on until that one.
+fn check_outage(name: &str, until: u32, begin: fn(&mut Nats), end: fn(&mut Nats)) {
+    let Some(mut nats) = Nats::start(name) else {
         return;
     };
     let target = target();
@@ -178,9 +170,9 @@ fn a_bus_that_is_killed_and_comes_back_disturbs_nobody() {
     fleet.run_all(3, &["--on-lost", "abort"]);
     let watch = fleet.watch(&[]);
     fleet.wait_for_second(0, 2);
-    nats.kill();
-    fleet.wait_for_second(0, 8);
-    nats.start_again();
+    begin(&mut nats);
+    fleet.wait_for_second(0, until);
+    end(&mut nats);
     check_whole(&mut fleet, watch, 15);
 }
 

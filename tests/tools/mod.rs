@@ -49,32 +49,29 @@ fn install(
     (has(&folder) || install(&folder)).then_some(folder)
 }
 
+/// A Python with these packages, in a folder of its own.
+fn python_with(name: &str, imports: &str, packages: &[&str]) -> Option<PathBuf> {
+    let python = |folder: &Path| folder.join("venv/bin/python");
+    let has = |folder: &Path| succeeds(Command::new(python(folder)).args(["-c", imports]));
+    let make = |folder: &Path| {
+        let mut venv = Command::new("python3");
+        let mut pip = Command::new(python(folder));
+        succeeds(venv.args(["-m", "venv"]).arg(folder.join("venv")))
+            && succeeds(pip.args(["-m", "pip", "install", "-q"]).args(packages))
+    };
+    let found = install(name, has, make).map(|folder| python(&folder));
+    if found.is_none() {
+        missing(&format!(
+            "Python's {} (python3-venv, and a package index)",
+            packages.join(", ")
+        ));
+    }
+    found
+}
+
 /// A Python that reads HdrHistogram's logs with its own implementation.
 pub fn hdr_python() -> Option<PathBuf> {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let python = |folder: &Path| folder.join("venv/bin/python");
-        let has =
-            |folder: &Path| succeeds(Command::new(python(folder)).args(["-c", "import hdrh.log"]));
-        let make = |folder: &Path| {
-            succeeds(
-                Command::new("python3")
-                    .args(["-m", "venv"])
-                    .arg(folder.join("venv")),
-            ) && succeeds(Command::new(python(folder)).args([
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "hdrhistogram==0.10.8",
-            ]))
-        };
-        install("hdrhistogram", has, make).map(|folder| python(&folder))
-    });
-    if found.is_none() {
-        missing("Python's hdrhistogram (python3-venv, and a package index)");
-    }
-    found.clone()
+    python_with("hdrhistogram", "import hdrh.log", &["hdrhistogram==0.10.8"])
 }
 
 /// Where a browser's driver is; the browser is Debian's.
@@ -143,33 +140,15 @@ pub fn mpirun() -> Option<Command> {
 
 /// A Python that has Helm itself and the schemas of Kubernetes.
 pub fn helm_python() -> Option<PathBuf> {
-    let python = |folder: &Path| folder.join("venv/bin/python");
-    let has = |folder: &Path| {
-        let imports = "import helm_python.chart, kubernetes_validate, yaml";
-        succeeds(Command::new(python(folder)).args(["-c", imports]))
-    };
-    let make = |folder: &Path| {
-        succeeds(
-            Command::new("python3")
-                .args(["-m", "venv"])
-                .arg(folder.join("venv")),
-        ) && succeeds(Command::new(python(folder)).args([
-            "-m",
-            "pip",
-            "install",
-            "-q",
+    python_with(
+        "helm",
+        "import helm_python.chart, kubernetes_validate, yaml",
+        &[
             "helm-python-sdk==0.2.2",
             "kubernetes-validate==1.37.0",
             "PyYAML",
-        ]))
-    };
-    let found = install("helm", has, make).map(|folder| python(&folder));
-    if found.is_none() {
-        missing(
-            "Python's helm-python-sdk and kubernetes-validate (python3-venv, and a package index)",
-        );
-    }
-    found
+        ],
+    )
 }
 
 /// A command that runs another under a seccomp profile.

@@ -310,26 +310,16 @@ impl Client {
                         }
                     }
                 }
-                if ring.has_ended(slot) {
-                    let errno = shard.errno(slot);
+                let has_ended = ring.has_ended(slot);
+                if has_ended || signals & signal::TIMEOUT != 0 {
                     let end_ns = ring.reaped_ns();
-                    stage(
-                        sample,
-                        sent_ns,
-                        if first_ns == 0 { end_ns } else { first_ns },
-                        end_ns,
-                    );
+                    let first_ns = if first_ns == 0 { end_ns } else { first_ns };
+                    stage(sample, sent_ns, first_ns, end_ns);
                     drop(ring);
-                    return self.ended(*call, used, errno, &wanted, sample);
-                }
-                if signals & signal::TIMEOUT != 0 {
-                    let end_ns = ring.reaped_ns();
-                    stage(
-                        sample,
-                        sent_ns,
-                        if first_ns == 0 { end_ns } else { first_ns },
-                        end_ns,
-                    );
+                    if has_ended {
+                        let errno = shard.errno(slot);
+                        return self.ended(*call, used, errno, &wanted, sample);
+                    }
                     return Err(Broken::Failed(ErrorKind::Timeout, 0));
                 }
             }

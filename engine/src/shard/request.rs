@@ -35,7 +35,8 @@ enum After {
 }
 
 impl Vu {
-    /// One request step: connect if need be, send, wait, judge, count. No `async fn`, for the reason that `Client::exchange` gives.
+    /// One request step: connect if need be, send, wait, judge, count. No `async fn`, for the reason that
+    /// [`Client::exchange`](super::client::Client::exchange) gives.
     pub(super) fn request(
         &mut self,
         id: RequestId,
