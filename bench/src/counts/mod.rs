@@ -1,5 +1,6 @@
 //! Instructions, which repeat where times do not: each part of a request's way is run so often and twice as often
-//! under valgrind, and the difference is what it costs once. Starting up drops out.
+//! under valgrind, and the difference is what it costs once. Starting up drops out. Of a run only the busiest thread
+//! counts, which is the shard's: what others do beside it depends on how long it takes under valgrind.
 
 mod parts;
 
@@ -21,6 +22,9 @@ use parts::{PARTS, Part};
 const GROWTH_MAX: f64 = 1.10;
 /// What one run under valgrind may take.
 const RUN_MAX: Duration = Duration::from_secs(120);
+
+/// What the files of callgrind begin with; those of threads go on with a number.
+const PROFILE: &str = "profile";
 
 /// Instructions of each part, by its name.
 type Counts = BTreeMap<String, u64>;
@@ -102,8 +106,9 @@ impl Valgrind {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new("valgrind");
         let log = folder.path().join("log");
-        command.arg("--tool=callgrind");
-        command.arg("--callgrind-out-file=/dev/null");
+        command.args(["--tool=callgrind", "--separate-threads=yes"]);
+        let profile = folder.path().join(PROFILE);
+        command.arg(format!("--callgrind-out-file={}", profile.display()));
         command.arg(format!("--log-file={}", log.display()));
         match part {
             Part::Alone { name, .. } => {
@@ -121,18 +126,38 @@ impl Valgrind {
             }
         }
         run_pinned(command, &[self.core], RUN_MAX)?;
-        let log = fs::read_to_string(log)?;
-        instructions(&log).ok_or_else(|| format!("cannot make sense of valgrind:\n{log}").into())
+        let threads = threads(folder.path())?;
+        let count = match part {
+            Part::Alone { .. } => threads.iter().copied().reduce(|sum, count| sum + count),
+            Part::Run { .. } => threads.iter().copied().max(),
+        };
+        count.ok_or_else(|| {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            format!("cannot make sense of valgrind:\n{log}").into()
+        })
     }
 }
 
-/// What callgrind says that it collected.
-fn instructions(log: &str) -> Option<u64> {
-    let line = log
+/// The instructions of each thread, by the profiles in this folder.
+fn threads(folder: &Path) -> Outcome<Vec<u64>> {
+    let mut counts = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // The profile without a number is of the process, and empty.
+        if entry.file_name().to_string_lossy().starts_with(PROFILE) {
+            counts.extend(instructions(&fs::read_to_string(entry.path())?));
+        }
+    }
+    Ok(counts)
+}
+
+/// What a profile of callgrind says in all.
+fn instructions(profile: &str) -> Option<u64> {
+    let line = profile
         .lines()
         .rev()
-        .find(|line| line.contains("Collected :"))?;
-    line.rsplit(':').next()?.trim().parse().ok()
+        .find_map(|l| l.strip_prefix("totals:"));
+    line?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -140,9 +165,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_count_of_callgrind_is_read() {
-        let log = "==1== Events    : Ir\n==1== Collected : 10190357\n==1== \n";
-        assert_eq!(instructions(log), Some(10_190_357));
-        assert_eq!(instructions("==1== error"), None);
+    fn each_thread_has_its_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("log", "totals: 99\n");
+        write("profile", "# callgrind format\nevents: Ir\n");
+        assert!(threads(folder.path()).unwrap().is_empty());
+        write("profile-01", "fn=(1) totals: of all\n1 9\n\ntotals: 9\n");
+        write("profile-02", "fn=(1) f\n1 10\n\ntotals: 10\n");
+        let mut counts = threads(folder.path()).unwrap();
+        counts.sort_unstable();
+        assert_eq!(counts, [9, 10]);
     }
 }

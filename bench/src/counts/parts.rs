@@ -23,7 +23,7 @@ pub(crate) enum Part {
 }
 
 /// How many iterations a run has.
-const RUN_TIMES: u64 = 2000;
+const RUN_TIMES: u64 = 10_000;
 
 impl Part {
     pub(crate) fn name(&self) -> &'static str {
