@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -476,6 +476,59 @@ fn otlp_is_what_the_protocols_own_reader_reads() {
     );
     let names = read["names"].as_array().unwrap();
     assert!(names.contains(&HOSTILE.into()), "{names:?}");
+}
+
+#[test]
+fn statsd_is_what_a_parser_of_it_reads() {
+    let test = "statsd_is_what_a_parser_of_it_reads";
+    let (parser, Some(node)) = (
+        Path::new("/usr/share/nodejs/statsd-parser"),
+        installed(test, "node"),
+    ) else {
+        return;
+    };
+    if !parser.exists() {
+        eprintln!("SKIPPED: {test} (node-statsd-parser is not installed)");
+        return;
+    }
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    // The plain form: DogStatsD's tags are beyond this parser.
+    let run = run(
+        "statsd",
+        &format!("{{ type: statsd, address: '{address}', tags: name }}"),
+    );
+    server.set_nonblocking(true).unwrap();
+    let (mut lines, mut datagram) = (Vec::new(), [0; 65_536]);
+    while let Ok(n) = server.recv(&mut datagram) {
+        lines.extend_from_slice(&datagram[..n]);
+        lines.push(b'\n');
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines");
+    fs::write(&file, lines).unwrap();
+    let output = Command::new(node)
+        .arg(repository("tests/fixtures/statsd_read.js"))
+        .arg(parser)
+        .stdin(fs::File::open(file).unwrap())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counter = |name: &str| read["counters"][name].as_f64();
+    assert_eq!(
+        counter("loadr.http_reqs"),
+        Some(run.count("http_reqs") as f64)
+    );
+    assert_eq!(
+        counter("loadr.data_sent"),
+        Some(run.metric("data_sent", "count"))
+    );
+    assert!(read["kinds"]["g"].as_u64() > Some(0), "{read}");
 }
 
 /// The body of the next request of a connection.

@@ -115,12 +115,17 @@ impl Valgrind {
                 command.arg(std::env::current_exe()?).arg("part");
                 command.arg(name).arg(times.to_string());
             }
-            Part::Run { plan, .. } => {
+            Part::Run { plan, tells, .. } => {
                 let file = Path::new(env!("CARGO_MANIFEST_DIR"))
                     .join("plans")
                     .join(plan);
                 command.arg(&self.loadr).arg("run").arg(file);
-                command.args(["--quiet", "--cores", &format!("{},", self.core)]);
+                command.args(["--cores", &format!("{},", self.core)]);
+                if *tells {
+                    tell_all(&mut command, folder.path());
+                } else {
+                    command.arg("--quiet");
+                }
                 command.args(["--iterations", &times.to_string()]);
                 command.env(BASE_URL, &self.base_url);
             }
@@ -136,6 +141,24 @@ impl Valgrind {
             format!("cannot make sense of valgrind:\n{log}").into()
         })
     }
+}
+
+/// Everything on that tells of a run.
+fn tell_all(command: &mut Command, folder: &Path) {
+    command.args(["--no-tui", "--ui=127.0.0.1:0"]);
+    for (option, form, name) in [
+        ("--summary-export", "", "summary.json"),
+        ("--histograms", "", "trends.hlog"),
+        ("--junit", "", "junit.xml"),
+        ("--output", "json=", "points.json"),
+        ("--output", "csv=", "points.csv"),
+    ] {
+        let path = folder.join(name);
+        command.args([option, &format!("{form}{}", path.display())]);
+    }
+    // Datagrams to nobody.
+    command.args(["--output", "statsd=127.0.0.1:9"]);
+    command.args(["--output", "prometheus=127.0.0.1:0"]);
 }
 
 /// The instructions of each thread, by the profiles in this folder.

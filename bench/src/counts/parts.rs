@@ -19,6 +19,8 @@ pub(crate) enum Part {
     Run {
         name: &'static str,
         plan: &'static str,
+        /// Whether all is told that there is to tell, to everything that needs no program beside; else nothing is.
+        tells: bool,
     },
 }
 
@@ -67,10 +69,17 @@ pub(crate) const PARTS: &[Part] = &[
     Part::Run {
         name: "a turn of the driver's loop with a whole request",
         plan: "one.yaml",
+        tells: false,
+    },
+    Part::Run {
+        name: "the same, with the page and every output",
+        plan: "one.yaml",
+        tells: true,
     },
     Part::Run {
         name: "an iteration of the correlation plan",
         plan: "correlation-one.yaml",
+        tells: false,
     },
 ];
 
