@@ -118,6 +118,7 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
         seed,
         is_strict: args.strict,
         shows_http: args.http_debug,
+        keeps_seconds: args.histograms.is_some(),
         segment: part.segment,
         start: fleet::start(place.as_ref(), &part),
     };

@@ -11,6 +11,7 @@ use crate::metrics::{Record, Samples, Series, Trend, Values, for_each_series};
 use crate::moment::{Moment, ShardSecond};
 use crate::schedule::Slice;
 use crate::thresholds;
+use crate::timeline::Point;
 
 /// What a shard has measured since its last one.
 pub(crate) struct Handover {
@@ -152,7 +153,9 @@ pub(crate) struct Aggregate {
     /// Which of the program's users are this process's.
     slice: Slice,
     pub(crate) total: Record,
-    pub(crate) timeline: Vec<Progress>,
+    pub(crate) timeline: Vec<Point>,
+    /// Whether points have all of their seconds' service times.
+    keeps_seconds: bool,
     pub(crate) vus: Option<Gauge>,
     /// By shard: share of its core in use, over each second.
     pub(crate) cpu: Vec<Option<Gauge>>,
@@ -187,6 +190,7 @@ impl Aggregate {
             slice,
             total: Record::new(&program),
             timeline: Vec::new(),
+            keeps_seconds: false,
             vus: None,
             cpu: vec![None; shards],
             duration_secs: 0.0,
@@ -202,6 +206,12 @@ impl Aggregate {
             last_handovers: 0,
             program,
         }
+    }
+
+    /// Keeps the service times of each second, and not only their percentiles.
+    pub(crate) fn keeping_seconds(mut self, keeps: bool) -> Self {
+        self.keeps_seconds = keeps;
+        self
     }
 
     /// Takes handovers until every shard has ended, and gives their records back, emptied. `on_moment` is called for
@@ -231,7 +241,7 @@ impl Aggregate {
         for passed in self.close_seconds() {
             on_moment(&passed.moment(self));
             control.passed(&passed.progress);
-            self.pass_on(passed);
+            self.pass_on(&passed);
             if control.is_judged_elsewhere() {
                 continue;
             }
@@ -293,25 +303,26 @@ impl Aggregate {
         let (requests, failed) = (record.requests_count(), record.failed_count());
         self.requests_total += requests;
         self.failed_total += failed;
-        let Some(progress) = self.timeline.get_mut(point) else {
+        let Some(point) = self.timeline.get_mut(point) else {
             return;
         };
         let secs = wall_ns.max(1) as f64 / 1e9;
-        let before = progress.requests_per_sec * secs;
+        let before = point.requests_per_sec * secs;
         let iterations: u64 = record.scenarios.iter().map(|s| s.iterations).sum();
         let all = before + requests as f64;
         if all > 0.0 {
-            progress.error_rate = (progress.error_rate * before + failed as f64) / all;
+            point.error_rate = (point.error_rate * before + failed as f64) / all;
         }
-        progress.requests_per_sec = all / secs;
-        progress.iterations_per_sec += iterations as f64 / secs;
-        progress.vus = progress.vus.saturating_add(vus);
-        progress.latency.add(&record.durations());
+        point.requests_per_sec = all / secs;
+        point.iterations_per_sec += iterations as f64 / secs;
+        point.vus = point.vus.saturating_add(vus);
+        point.add_durations(&record.durations());
     }
 
     /// A second that was shown is one of the timeline.
-    pub(crate) fn pass_on(&mut self, passed: Passed) {
-        self.timeline.push(passed.progress);
+    pub(crate) fn pass_on(&mut self, passed: &Passed) {
+        let point = Point::new(&passed.progress, self.keeps_seconds);
+        self.timeline.push(point);
     }
 
     /// The points of the seconds that every shard has passed. All that is handed over is in one of them, or in the rest:

@@ -149,7 +149,8 @@ impl Gathering {
     pub fn new(program: Arc<Program>, segments: u32) -> Self {
         let count = segments as usize;
         Self {
-            aggregate: Aggregate::new(program, Slice::of(None), count, 0),
+            // What comes late belongs to a point that is there.
+            aggregate: Aggregate::new(program, Slice::of(None), count, 0).keeping_seconds(true),
             reach: vec![Reach::default(); count],
             points: Vec::new(),
         }
@@ -232,7 +233,7 @@ impl Gathering {
         for passed in self.aggregate.close_until(reached) {
             self.points.push((passed.number, passed.wall_ns));
             on_moment(&passed.moment(&self.aggregate));
-            self.aggregate.pass_on(passed);
+            self.aggregate.pass_on(&passed);
             failed = failed.or_else(|| thresholds::first_to_abort(&self.aggregate));
         }
         failed
@@ -246,7 +247,7 @@ impl Gathering {
         }
         let _ = self.show(|_| {});
         let last = self.aggregate.timeline.last();
-        let last_secs = last.map_or(0.0, |progress| progress.elapsed_secs);
+        let last_secs = last.map_or(0.0, |point| point.elapsed_secs);
         if self.aggregate.duration_secs == 0.0 {
             self.aggregate.duration_secs = last_secs;
         }
@@ -412,7 +413,7 @@ mod tests {
         let timeline = &outcome.aggregate.timeline;
         // The last piece has no length, and makes no point.
         assert_eq!(timeline.len(), deltas.len() - 1);
-        let per_second = |p: &crate::aggregate::Progress| p.requests_per_sec.round() as u64;
+        let per_second = |p: &crate::timeline::Point| p.requests_per_sec.round() as u64;
         assert!(timeline.iter().all(|p| per_second(p) == 20), "{timeline:?}");
         assert_eq!(outcome.aggregate.total.requests_count(), 200);
     }

@@ -30,6 +30,7 @@ mod shard;
 pub mod start;
 mod steer;
 mod thresholds;
+mod timeline;
 mod tls;
 mod wire;
 

@@ -80,12 +80,6 @@ impl Moment<'_> {
         self.progress
     }
 
-    /// The seconds before this one.
-    #[must_use]
-    pub fn timeline(&self) -> &[Progress] {
-        &self.aggregate.timeline
-    }
-
     /// What is being run.
     #[must_use]
     pub fn program(&self) -> &Program {

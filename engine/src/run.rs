@@ -38,6 +38,8 @@ pub struct RunSpec {
     pub is_strict: bool,
     /// Whether what the first virtual user sends and gets is written to standard error.
     pub shows_http: bool,
+    /// Whether all service times of each second are kept for [`crate::histogram_log`]: some KiB a second.
+    pub keeps_seconds: bool,
     /// Which part of the plan's load this process makes; all of it where there is none.
     pub segment: Option<Segment>,
     /// When it begins.
@@ -216,7 +218,8 @@ pub fn run_resolving(
         ns: start_ns,
         unix_ms: started_ms,
     } = started.unwrap_or_else(Started::now);
-    let mut aggregate = Aggregate::new(Arc::clone(&program), slice, spec.cores.len(), start_ns);
+    let mut aggregate = Aggregate::new(Arc::clone(&program), slice, spec.cores.len(), start_ns)
+        .keeping_seconds(spec.keeps_seconds);
     aggregate.collect(&inbox, &empties, control, on_moment);
     let ended_ms = unix_ms(SystemTime::now()).max(started_ms);
     let steps = control.end();

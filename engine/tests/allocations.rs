@@ -72,6 +72,7 @@ fn run(http: &str, flow: &str, executor: &str, pipeline: u32) -> (f64, f64) {
             seed: 1,
             is_strict: false,
             shows_http: false,
+            keeps_seconds: false,
             ..RunSpec::default()
         },
         &control,

@@ -158,6 +158,7 @@ impl System for Engine<'_> {
             seed: self.seed.wrapping_add(u64::from(ask.number)),
             is_strict: false,
             shows_http: false,
+            keeps_seconds: false,
             ..RunSpec::default()
         };
         let mut seen = Seen {

@@ -248,7 +248,7 @@ fn cuts(chance: &mut Chance, len: usize) -> Vec<usize> {
 
 #[test]
 fn any_split_of_any_bytes_comes_to_the_same() {
-    let (mut whole, mut split) = (Reader::new(), Reader::new());
+    let (mut whole, mut split) = (Reader::default(), Reader::default());
     fuzz("responses", |chance, bytes| {
         let (is_head, keeps, ends) = (
             chance.below(6) == 0,
@@ -404,7 +404,7 @@ fn h11_reads_the_same_from_the_same_bytes() {
         eprintln!("SKIPPED: h11_reads_the_same_from_the_same_bytes (python3-h11 is not installed)");
         return;
     };
-    let mut reader = Reader::new();
+    let mut reader = Reader::default();
     let (mut same, mut refused, mut apart) = (0, 0, 0);
     fuzz("responses beside h11", |chance, bytes| {
         let (is_head, ends) = (chance.below(6) == 0, chance.below(2) == 0);

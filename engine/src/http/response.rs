@@ -3,10 +3,12 @@
 //! Nearly every response lies whole in one run, and is then looked at where it lies. Only what is split is
 //! gathered: the head if its header fields will be read, the body if it will be read.
 
+use std::rc::Rc;
+
 use httparse::Header;
 
-use super::body::Chunked;
-use super::head::{self, Expected, Framing, HEAD_BYTES_MAX, Head, header_space, note};
+use super::head::{self, Expected, Framing, Head, header_space, note};
+use super::pieces::{Gathering, Spares, check_length};
 use crate::error_kind::ErrorKind;
 
 /// A whole response, borrowed from wherever its bytes lie.
@@ -37,11 +39,11 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    fn reads_headers(&self, head: &Head) -> bool {
+    pub(super) fn reads_headers(&self, head: &Head) -> bool {
         self.headers || head.notes & self.notes != 0
     }
 
-    fn reads_body(&self, head: &Head) -> bool {
+    pub(super) fn reads_body(&self, head: &Head) -> bool {
         self.body || self.coded_body && head.notes & note::CODED != 0
     }
 }
@@ -55,65 +57,33 @@ pub(crate) enum Advance {
     Done { consumed: usize, keep_alive: bool },
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Stage {
-    Head,
-    Length { left: u64 },
-    Chunked(Chunked),
-    UntilClose,
-}
-
-/// A response being read. Kept by a virtual user from request to request for its memory.
+/// A response being read.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     /// Whether any byte has come.
     started: bool,
-    /// Whether the response did not lie whole in the first run.
-    is_gathering: bool,
     /// Made when it is first needed: most users never have a response in pieces.
     gathering: Option<Box<Gathering>>,
-    /// So many bytes of interim heads were parsed where they lie.
+    spares: Rc<Spares>,
+    /// So many bytes of heads were copied or parsed, but for those of the pieces at hand.
     #[cfg(test)]
     work_bytes: usize,
 }
-
-/// A response in pieces.
-#[derive(Debug)]
-struct Gathering {
-    stage: Stage,
-    head: Head,
-    /// The head while it is not whole, and after that if its fields will be read.
-    head_bytes: Vec<u8>,
-    body_bytes: Vec<u8>,
-    body_len: u64,
-    /// How much was looked at for the head that is being gathered.
-    looked_bytes: usize,
-    /// So many bytes of heads were copied or parsed.
-    #[cfg(test)]
-    work_bytes: usize,
-}
-
-/// Memory beyond this is given back after a response, so that one large body does not stay for the whole run.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
-/// How often each byte of a head that comes in pieces may be looked at before the head is whole, and how many bytes may be
-/// in any case.
-const LOOKS: usize = 8;
-const LOOKED_FREE: usize = 16 * 1024;
 
 impl Reader {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// `spares`: of all readers of a shard.
+    pub(crate) fn new(spares: &Rc<Spares>) -> Self {
+        Self {
+            spares: Rc::clone(spares),
+            ..Self::default()
+        }
     }
 
     /// Forgets everything: a new response begins.
     #[inline]
     pub(crate) fn reset(&mut self) {
         self.started = false;
-        if std::mem::take(&mut self.is_gathering)
-            && let Some(gathering) = &mut self.gathering
-        {
-            gathering.reset();
-        }
+        self.let_go();
     }
 
     /// Whether any byte of the response has come.
@@ -123,9 +93,19 @@ impl Reader {
 
     #[cold]
     fn gather(&mut self) -> &mut Gathering {
-        self.is_gathering = true;
-        self.gathering
-            .get_or_insert_with(|| Box::new(Gathering::new()))
+        self.gathering.get_or_insert_with(|| self.spares.take())
+    }
+
+    /// Nothing more is gathered of this response.
+    #[inline]
+    fn let_go(&mut self) {
+        if let Some(gathering) = self.gathering.take() {
+            #[cfg(test)]
+            {
+                self.work_bytes += gathering.work_bytes;
+            }
+            self.spares.give_back(gathering);
+        }
     }
 
     /// Takes the next run of bytes. When the response is whole `judge` is called with it, once.
@@ -140,11 +120,25 @@ impl Reader {
         judge: impl FnOnce(&Response<'_>) -> R,
     ) -> Result<(Advance, Option<R>), ErrorKind> {
         self.started |= !run.is_empty();
+        let advanced = self.read_on(run, wanted, judge);
+        if !matches!(advanced, Ok((Advance::More, _))) {
+            self.let_go();
+        }
+        advanced
+    }
+
+    #[inline]
+    fn read_on<R>(
+        &mut self,
+        run: &[u8],
+        wanted: &Wanted,
+        judge: impl FnOnce(&Response<'_>) -> R,
+    ) -> Result<(Advance, Option<R>), ErrorKind> {
         let mut at = 0;
-        if self.is_gathering && !self.gather_head(run, &mut at, wanted)? {
+        if self.gathering.is_some() && !self.gather_head(run, &mut at, wanted)? {
             return Ok((Advance::More, None));
         }
-        while !self.is_gathering {
+        while self.gathering.is_none() {
             // The head in one run, and mostly the body with it.
             let mut space = header_space();
             let parsed = head::parse(&run[at..], &mut space, wanted.expected);
@@ -204,7 +198,9 @@ impl Reader {
     ) -> Result<bool, ErrorKind> {
         let gathering = self.gather();
         let is_whole = gathering.gather_head(run, at, wanted)?;
-        self.is_gathering = !(is_whole && gathering.is_at_head());
+        if is_whole && gathering.is_at_head() {
+            self.let_go();
+        }
         Ok(is_whole)
     }
 
@@ -214,230 +210,20 @@ impl Reader {
         wanted: &Wanted,
         judge: impl FnOnce(&Response<'_>) -> R,
     ) -> Result<R, ErrorKind> {
-        match &self.gathering {
-            Some(gathering)
-                if self.is_gathering && matches!(gathering.stage, Stage::UntilClose) =>
-            {
-                gathering.judge(wanted, judge)
-            }
+        let ended = match &self.gathering {
+            Some(gathering) if gathering.is_until_close() => gathering.judge(wanted, judge),
             _ => Err(ErrorKind::Closed),
-        }
-    }
-}
-
-impl Gathering {
-    fn new() -> Self {
-        Self {
-            stage: Stage::Head,
-            head: Head {
-                len: 0,
-                status: 0,
-                framing: Framing::Length(0),
-                keep_alive: false,
-                notes: 0,
-            },
-            head_bytes: Vec::new(),
-            body_bytes: Vec::new(),
-            body_len: 0,
-            looked_bytes: 0,
-            #[cfg(test)]
-            work_bytes: 0,
-        }
-    }
-
-    fn reset(&mut self) {
-        self.stage = Stage::Head;
-        self.head_bytes.clear();
-        self.body_bytes.clear();
-        if self.body_bytes.capacity() > KEPT_BYTES_MAX {
-            self.body_bytes = Vec::new();
-        }
-        self.body_len = 0;
-        self.looked_bytes = 0;
-    }
-
-    fn is_at_head(&self) -> bool {
-        matches!(self.stage, Stage::Head)
-    }
-
-    /// Takes of the run what is of the head that is being gathered, and looks at the head when it may be whole; false when
-    /// that needs more than the run has. Of a whole one the body has begun, or, after an interim one, another head does.
-    ///
-    /// Every byte is looked at a bounded number of times, however the head is split.
-    fn gather_head(
-        &mut self,
-        run: &[u8],
-        at: &mut usize,
-        wanted: &Wanted,
-    ) -> Result<bool, ErrorKind> {
-        if !self.is_at_head() {
-            return Ok(true);
-        }
-        while *at < run.len() {
-            if self.head_bytes.is_empty() {
-                let skipped = head::empty_lines(&run[*at..]);
-                self.looked_bytes += skipped;
-                *at += skipped;
-            }
-            let before = self.head_bytes.len();
-            let (taken, is_whole) = head::rest_of_first(&self.head_bytes, &run[*at..]);
-            self.head_bytes.extend_from_slice(&run[*at..*at + taken]);
-            #[cfg(test)]
-            {
-                self.work_bytes += taken;
-            }
-            *at += taken;
-            let len = self.head_bytes.len();
-            if !is_whole && before > 0 && len <= HEAD_BYTES_MAX {
-                // A head that cannot be whole is looked at only for being wrong: at whole lines, while that costs little.
-                let has_line = memchr::memchr(b'\n', &self.head_bytes[before..]).is_some();
-                if !has_line || self.looked_bytes > LOOKS * len + LOOKED_FREE {
-                    return Ok(false);
-                }
-            }
-            self.looked_bytes += len;
-            #[cfg(test)]
-            {
-                self.work_bytes += len;
-            }
-            if self.looked_bytes > LOOKS * HEAD_BYTES_MAX * 4 {
-                // Line ends without a head.
-                return Err(ErrorKind::HeaderLimit);
-            }
-            head::unfold(&mut self.head_bytes);
-            let mut space = header_space();
-            let parsed = head::parse(&self.head_bytes, &mut space, wanted.expected)?;
-            let Some((head, _)) = parsed else {
-                if is_whole {
-                    // An empty line before it.
-                    self.head_bytes.clear();
-                }
-                continue;
-            };
-            self.looked_bytes = 0;
-            if head.is_interim() {
-                self.head_bytes.clear();
-                return Ok(true);
-            }
-            self.head_bytes.truncate(if wanted.reads_headers(&head) {
-                head.len
-            } else {
-                0
-            });
-            if let Framing::Length(length) = head.framing {
-                check_length(length, &head, wanted)?;
-            }
-            self.begin_body(head);
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// What did not lie whole in the first run.
-    #[cold]
-    fn advance_body<R>(
-        &mut self,
-        run: &[u8],
-        mut at: usize,
-        wanted: &Wanted,
-        judge: impl FnOnce(&Response<'_>) -> R,
-    ) -> Result<(Advance, Option<R>), ErrorKind> {
-        let whole = loop {
-            match &mut self.stage {
-                Stage::Length { left } => {
-                    let take = usize::try_from(*left)
-                        .unwrap_or(usize::MAX)
-                        .min(run.len() - at);
-                    *left -= take as u64;
-                    let whole = *left == 0;
-                    self.keep(&run[at..at + take], wanted)?;
-                    at += take;
-                    break whole;
-                }
-                Stage::Chunked(chunked) => {
-                    let piece = chunked.advance(&run[at..])?;
-                    let whole = chunked.is_done();
-                    at += piece.consumed;
-                    self.keep(piece.data, wanted)?;
-                    if whole || at == run.len() {
-                        break whole;
-                    }
-                }
-                Stage::UntilClose => {
-                    self.keep(&run[at..], wanted)?;
-                    at = run.len();
-                    break false;
-                }
-                Stage::Head => return Ok((Advance::More, None)),
-            }
         };
-        if !whole {
-            return Ok((Advance::More, None));
-        }
-        let judged = self.judge(wanted, judge)?;
-        let done = Advance::Done {
-            consumed: at,
-            keep_alive: self.head.keep_alive,
-        };
-        Ok((done, Some(judged)))
+        self.let_go();
+        ended
     }
-
-    fn begin_body(&mut self, head: Head) {
-        self.head = head;
-        self.stage = match head.framing {
-            Framing::Length(left) => Stage::Length { left },
-            Framing::Chunked => Stage::Chunked(Chunked::new()),
-            Framing::UntilClose => Stage::UntilClose,
-        };
-    }
-
-    fn keep(&mut self, data: &[u8], wanted: &Wanted) -> Result<(), ErrorKind> {
-        self.body_len += data.len() as u64;
-        if wanted.reads_body(&self.head) {
-            if self.body_len > wanted.body_bytes_max {
-                return Err(ErrorKind::BodyLimit);
-            }
-            self.body_bytes.extend_from_slice(data);
-        }
-        Ok(())
-    }
-
-    fn judge<R>(
-        &self,
-        wanted: &Wanted,
-        judge: impl FnOnce(&Response<'_>) -> R,
-    ) -> Result<R, ErrorKind> {
-        let mut space = header_space();
-        let headers = if wanted.reads_headers(&self.head) {
-            match head::parse(&self.head_bytes, &mut space, wanted.expected)? {
-                Some((_, headers)) => headers,
-                None => return Err(ErrorKind::Protocol),
-            }
-        } else {
-            &[]
-        };
-        Ok(judge(&Response {
-            status: self.head.status,
-            notes: self.head.notes,
-            headers,
-            body: &self.body_bytes,
-            body_len: self.body_len,
-        }))
-    }
-}
-
-/// A body that is read must fit into memory; one that is only counted may be of any length.
-#[inline]
-fn check_length(length: u64, head: &Head, wanted: &Wanted) -> Result<(), ErrorKind> {
-    if wanted.reads_body(head) && length > wanted.body_bytes_max {
-        return Err(ErrorKind::BodyLimit);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::head::HEAD_BYTES_MAX;
+    use crate::http::pieces::LOOKS;
 
     const WANTED: Wanted = Wanted {
         expected: Expected {
@@ -464,7 +250,7 @@ mod tests {
 
     /// Reads one response from runs; the second value is how many bytes were left over.
     fn read(runs: &[&[u8]], wanted: &Wanted) -> Result<Option<(Seen, usize, bool)>, ErrorKind> {
-        let mut reader = Reader::new();
+        let mut reader = Reader::default();
         for (i, run) in runs.iter().enumerate() {
             if let (
                 Advance::Done {
@@ -525,7 +311,7 @@ mod tests {
         // What follows an empty head is no fold, and one of the first line is none.
         let bare = b"HTTP/1.1 200 OK\r\n\r\n body";
         for cut in 0..bare.len() {
-            let mut reader = Reader::new();
+            let mut reader = Reader::default();
             for run in [&bare[..cut], &bare[cut..]] {
                 assert_eq!(reader.advance(run, &WANTED, seen).unwrap().1, None);
             }
@@ -542,7 +328,7 @@ mod tests {
             "y".repeat(HEAD_BYTES_MAX - 100)
         );
         for run in [1, 7] {
-            let mut reader = Reader::new();
+            let mut reader = Reader::default();
             let mut judged = None;
             for run in head.as_bytes().chunks(run) {
                 judged = reader.advance(run, &WANTED, seen).unwrap().1;
@@ -582,7 +368,7 @@ mod tests {
     /// In runs of any length.
     fn assert_is_linear(whole: &[u8]) {
         for run in [1, 5, 100, 4096, whole.len()] {
-            let mut reader = Reader::new();
+            let mut reader = Reader::default();
             let mut judged = None;
             for run in whole.chunks(run) {
                 judged = reader.advance(run, &WANTED, seen).unwrap().1;
@@ -596,7 +382,7 @@ mod tests {
     #[test]
     fn empty_lines_before_a_head_are_skipped_and_not_for_ever() {
         for run in [&b"\r\n".repeat(2048)[..], b"\r", b"\n"] {
-            let mut reader = Reader::new();
+            let mut reader = Reader::default();
             let mut runs = 0;
             let mut given = 0;
             // The lone ones take turns, so that each line end comes in two runs.
@@ -639,13 +425,13 @@ mod tests {
 
     #[test]
     fn a_body_without_length_ends_with_the_connection() {
-        let mut reader = Reader::new();
+        let mut reader = Reader::default();
         for run in [b"HTTP/1.1 200 OK\r\n\r\nab".as_slice(), b"cd"] {
             let (advance, judged) = reader.advance(run, &WANTED, seen).unwrap();
             assert_eq!((advance, judged), (Advance::More, None));
         }
         assert_eq!(reader.end(&WANTED, seen).unwrap().2, b"abcd");
-        let mut reader = Reader::new();
+        let mut reader = Reader::default();
         reader
             .advance(&PLAIN[..PLAIN.len() - 1], &WANTED, seen)
             .unwrap();
@@ -682,7 +468,7 @@ mod tests {
             format!("Content-Length: {}", pieces * piece.len()),
             "Connection: close".to_owned(),
         ] {
-            let mut reader = Reader::new();
+            let mut reader = Reader::default();
             let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
             reader.advance(head.as_bytes(), &wanted, seen).unwrap();
             let (mut moved, mut capacity) = (0, 0);
@@ -702,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_reader_can_be_used_again_after_a_reset() {
-        let mut reader = Reader::new();
+        let mut reader = Reader::default();
         reader
             .advance(&CHUNKED[..CHUNKED.len() - 7], &WANTED, seen)
             .unwrap();

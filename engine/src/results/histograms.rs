@@ -109,7 +109,7 @@ impl LogWriter {
     }
 }
 
-/// The log of a run.
+/// The log of a run; of its seconds where they were kept, see [`crate::RunSpec`].
 #[must_use]
 pub fn histogram_log(outcome: &Outcome, summary: &Summary) -> String {
     let mut log = LogWriter::new(summary);
@@ -125,8 +125,8 @@ pub fn histogram_log(outcome: &Outcome, summary: &Summary) -> String {
     });
     let mut start = 0.0;
     for point in &outcome.aggregate.timeline {
-        if point.latency.count() > 0 {
-            log.second(start, point.elapsed_secs - start, &point.latency);
+        if let Some(durations) = point.durations() {
+            log.second(start, point.elapsed_secs - start, &durations);
         }
         start = point.elapsed_secs;
     }

@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::totals::Figures;
 use super::verdict::{Clock, Generator, generator};
 use crate::control::StopReason;
-use crate::metrics::{Record, Trend};
+use crate::metrics::Record;
 use crate::run::Outcome;
 use crate::segment::Segment;
 use crate::thresholds::{Sum, ThresholdResult};
@@ -455,8 +455,6 @@ fn most_frequent(details: &[(String, u64)]) -> Vec<Detail> {
 }
 
 fn timeline(outcome: &Outcome) -> Vec<Point> {
-    let figure =
-        |latency: &Trend, f: &dyn Fn(&Trend) -> f64| (latency.count() > 0).then(|| f(latency));
     outcome
         .aggregate
         .timeline
@@ -467,10 +465,10 @@ fn timeline(outcome: &Outcome) -> Vec<Point> {
             iterations_ps: p.iterations_per_sec,
             active_vus: f64::from(p.vus),
             error_rate: p.error_rate,
-            latency_avg: figure(&p.latency, &Trend::mean_ms),
-            latency_p50: figure(&p.latency, &|t| t.percentile_ms(50.0)),
-            latency_p95: figure(&p.latency, &|t| t.percentile_ms(95.0)),
-            latency_p99: figure(&p.latency, &|t| t.percentile_ms(99.0)),
+            latency_avg: p.latency.map(|l| l.mean_ms),
+            latency_p50: p.latency.map(|l| l.p50_ms),
+            latency_p95: p.latency.map(|l| l.p95_ms),
+            latency_p99: p.latency.map(|l| l.p99_ms),
         })
         .collect()
 }

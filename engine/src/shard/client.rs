@@ -40,12 +40,13 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(shard: Rc<Shard>, task: TaskId) -> Self {
+        let reader = Reader::new(&shard.spares);
         let connections = shard.program.origins.iter().map(|_| None).collect();
         Self {
             shard,
             task,
             connections,
-            reader: Reader::new(),
+            reader,
             sent: Vec::new(),
             shown: None,
         }

@@ -20,7 +20,7 @@ use super::tools::Tools;
 use crate::addresses::{Addresses, Resolve};
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
-use crate::http::{Decoder, RenderError};
+use crate::http::{Decoder, RenderError, Spares};
 use crate::instances::Instances;
 use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
@@ -275,6 +275,8 @@ pub(crate) struct Shard {
     /// A head and a body being rendered.
     pub(crate) scratch: RefCell<(Vec<u8>, Vec<u8>)>,
     pub(super) decoder: RefCell<Decoder>,
+    /// Where users gather responses that come in pieces.
+    pub(super) spares: Rc<Spares>,
     /// For connections over TLS.
     pub(super) tls: OnceCell<Arc<ClientConfig>>,
     /// Whether the first virtual user is shown, as long as there is none.
@@ -316,6 +318,7 @@ impl Shard {
             waiters: RefCell::default(),
             scratch: RefCell::default(),
             decoder: RefCell::new(Decoder::new()),
+            spares: Rc::default(),
             tls: OnceCell::new(),
             shows: Cell::new(spec.shows),
             foreign: RefCell::default(),

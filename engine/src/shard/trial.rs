@@ -51,7 +51,7 @@ impl Trial {
             record: Record::new(&program),
             vars: Vars::of(&feed, 1),
             instances: Box::new([]),
-            reader: Reader::new(),
+            reader: Reader::default(),
             out: Default::default(),
             plugins,
             program,

@@ -240,6 +240,7 @@ pub fn run_watched(
     let spec = RunSpec {
         is_strict: false,
         shows_http: false,
+        keeps_seconds: false,
         cores: vec![loadr_engine::cores::available()[0]],
         seed: 1,
         ..RunSpec::default()
