@@ -242,36 +242,50 @@ fn read_fields(headers: &[Header<'_>]) -> Result<Said, ErrorKind> {
     for header in headers {
         // The length tells the names apart from nearly all others without looking at a byte.
         match header.name.len() {
-            14 if header.name.eq_ignore_ascii_case("content-length") => {
+            14 if is(header.name, b"content-length") => {
                 let length = content_length(header.value).ok_or(ErrorKind::Protocol)?;
                 if said.length.is_some_and(|before| before != length) {
                     return Err(ErrorKind::Protocol);
                 }
                 said.length = Some(length);
             }
-            17 if header.name.eq_ignore_ascii_case("transfer-encoding") => {
+            17 if is(header.name, b"transfer-encoding") => {
                 // A second coding, or any but chunked, was never offered (RFC 9112 section 6.1).
                 if said.chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
                     return Err(ErrorKind::Protocol);
                 }
                 said.chunked = true;
             }
-            10 if header.name.eq_ignore_ascii_case("connection") => {
+            10 if is(header.name, b"connection") => {
                 for option in header.value.split(|&b| b == b',') {
                     let option = option.trim_ascii();
                     said.close |= option.eq_ignore_ascii_case(b"close");
                     said.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 }
             }
-            10 if header.name.eq_ignore_ascii_case("set-cookie") => said.notes |= note::COOKIE,
-            8 if header.name.eq_ignore_ascii_case("location") => said.notes |= note::REDIRECT,
-            16 if header.name.eq_ignore_ascii_case("content-encoding") => {
+            10 if is(header.name, b"set-cookie") => said.notes |= note::COOKIE,
+            8 if is(header.name, b"location") => said.notes |= note::REDIRECT,
+            16 if is(header.name, b"content-encoding") => {
                 said.notes |= note::CODED;
             }
             _ => {}
         }
     }
     Ok(said)
+}
+
+/// Whether a field's name is this one, which is given in lower case: without a branch for each byte. A name is a token, of
+/// whose characters only letters and their other case differ in the bit that is set here.
+#[inline]
+fn is<const LEN: usize>(name: &str, lower: &[u8; LEN]) -> bool {
+    let Some(name) = name.as_bytes().first_chunk::<LEN>() else {
+        return false;
+    };
+    let mut differs = 0;
+    for (byte, lower) in name.iter().zip(lower) {
+        differs |= (byte | 0x20) ^ lower;
+    }
+    differs == 0
 }
 
 /// `1*DIGIT`, or a list of equal ones (RFC 9110 section 8.6); `None` for anything else and for overflow.

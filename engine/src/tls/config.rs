@@ -51,6 +51,8 @@ pub(crate) fn client_config(tls: &Tls) -> Result<ClientConfig, String> {
         }
         _ => builder.with_no_client_auth(),
     };
+    // Records are sealed and opened here, see `Records`.
+    config.enable_secret_extraction = true;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

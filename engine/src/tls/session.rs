@@ -3,20 +3,31 @@
 
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
+use rustls::{ClientConfig, ProtocolVersion};
+
+use super::records::Records;
 
 /// What a record has beside its plain text, at most: head, nonce, type and tag.
 const RECORD_BYTES_MORE: usize = 64;
 /// Memory beyond this is given back when it is empty.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// Who works on the records.
+enum Layer {
+    /// In the handshake, and with TLS 1.2.
+    Rustls(Box<UnbufferedClientConnection>),
+    Ours(Box<Records>),
+    /// What is wrong has been said.
+    Broken,
+}
+
 pub(crate) struct Session {
-    connection: UnbufferedClientConnection,
+    layer: Layer,
     /// Received, and not a whole record yet.
     incoming: Vec<u8>,
     /// To be sent.
@@ -38,7 +49,7 @@ impl Session {
         let connection = UnbufferedClientConnection::new(Arc::clone(config), name)
             .map_err(|error| error.to_string())?;
         let mut session = Self {
-            connection,
+            layer: Layer::Rustls(Box::new(connection)),
             incoming: Vec::new(),
             outgoing: Vec::new(),
             plain: Vec::new(),
@@ -59,6 +70,7 @@ impl Session {
     /// # Errors
     /// What is wrong with them; an alert for the peer may be ready to be sent.
     pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Result<(), String> {
+        self.take_over()?;
         if self.incoming.is_empty() {
             // Mostly whole records; what is left over is the start of one.
             let taken = self.process(bytes, None)?;
@@ -74,7 +86,54 @@ impl Session {
     /// # Errors
     /// When the connection cannot carry them.
     pub(crate) fn seal(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.take_over()?;
+        if let Layer::Ours(records) = &mut self.layer {
+            return records
+                .seal(bytes, &mut self.outgoing)
+                .map_err(|error| error.to_string());
+        }
         self.process_incoming(Some(bytes))
+    }
+
+    /// Records are ours once the handshake of TLS 1.3 is done and nothing of the server's is half read.
+    #[inline]
+    fn take_over(&mut self) -> Result<(), String> {
+        match &self.layer {
+            Layer::Rustls(connection)
+                if self.is_open
+                    && self.incoming.is_empty()
+                    && connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) =>
+            {
+                self.take_over_now()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn take_over_now(&mut self) -> Result<(), String> {
+        if let Layer::Rustls(connection) = std::mem::replace(&mut self.layer, Layer::Broken) {
+            let records = connection
+                .dangerous_into_kernel_connection()
+                .and_then(|(secrets, kernel)| Records::new(secrets, kernel))
+                .map_err(|error| error.to_string())?;
+            self.layer = Layer::Ours(Box::new(records));
+        }
+        Ok(())
+    }
+
+    /// Whether records are sealed and opened here.
+    #[cfg(test)]
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.layer, Layer::Ours(_))
+    }
+
+    /// Has keys changed after so many records.
+    #[cfg(test)]
+    pub(super) fn limit_sealed(&mut self, sealed_max: u64) {
+        if let Layer::Ours(records) = &mut self.layer {
+            records.sealed_max = sealed_max;
+        }
     }
 
     /// Plain text that is not consumed.
@@ -116,10 +175,19 @@ impl Session {
     /// Works off what was received, up to where more is needed, and encrypts `plain` where there is any. How many of the
     /// bytes were worked off.
     fn process(&mut self, incoming: &mut [u8], mut plain: Option<&[u8]>) -> Result<usize, String> {
+        let connection = match &mut self.layer {
+            Layer::Rustls(connection) => connection,
+            Layer::Ours(records) => {
+                return records
+                    .open(incoming, &mut self.plain, &mut self.outgoing)
+                    .map_err(|error| error.to_string());
+            }
+            Layer::Broken => return Err("the TLS connection is broken".to_owned()),
+        };
         let mut at = 0;
         loop {
             let UnbufferedStatus { mut discard, state } =
-                self.connection.process_tls_records(&mut incoming[at..]);
+                connection.process_tls_records(&mut incoming[at..]);
             let is_done = match state.map_err(|error| error.to_string())? {
                 ConnectionState::EncodeTlsData(mut encode) => {
                     append(&mut self.outgoing, 0, |space| {

@@ -1,0 +1,344 @@
+//! Sessions against rustls's own server, in memory.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use loadr_config::{Location, Tls, TlsVersion};
+use proptest::prelude::*;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::ServerConnection;
+use rustls::{ContentType, HandshakeKind, ServerConfig, SupportedProtocolVersion};
+
+use super::records::{PLAIN_BYTES_MAX, Way};
+use super::session::Session;
+use super::{client_config, for_shard};
+
+const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+const TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+fn server_config(versions: &[&'static SupportedProtocolVersion]) -> ServerConfig {
+    server_with(ring::default_provider(), versions)
+}
+
+fn server_with(
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let secret = PrivateKeyDer::try_from(key.signing_key.serialize_der()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], secret)
+        .unwrap();
+    config.ticketer = ring::Ticketer::new().unwrap();
+    config.enable_secret_extraction = true;
+    config
+}
+
+fn our_config() -> Arc<rustls::ClientConfig> {
+    let tls = Tls {
+        insecure_skip_verify: true,
+        ca_file: None,
+        cert_file: None,
+        key_file: None,
+        server_name: None,
+        min_version: TlsVersion::V1_2,
+        max_version: TlsVersion::V1_3,
+        location: Location {
+            path: String::new(),
+            line: 0,
+            column: 0,
+        },
+    };
+    for_shard(&client_config(&tls).unwrap())
+}
+
+/// A client of ours and a server, and what goes between them.
+struct Pair {
+    ours: Session,
+    server: ServerConnection,
+    /// What the server has read.
+    heard: Vec<u8>,
+}
+
+impl Pair {
+    /// Shakes hands.
+    fn new(config: &Arc<rustls::ClientConfig>, server: ServerConfig) -> Self {
+        let mut pair = Self {
+            ours: Session::new(config, "localhost").unwrap(),
+            server: ServerConnection::new(Arc::new(server)).unwrap(),
+            heard: Vec::new(),
+        };
+        while !pair.ours.is_open() || pair.server.is_handshaking() {
+            pair.server_gets().unwrap();
+            pair.we_get(usize::MAX).unwrap();
+        }
+        pair
+    }
+
+    fn of(versions: &[&'static SupportedProtocolVersion]) -> Self {
+        Self::new(&our_config(), server_config(versions))
+    }
+
+    /// What the server has to send.
+    fn server_says(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while self.server.wants_write() {
+            self.server.write_tls(&mut bytes).unwrap();
+        }
+        bytes
+    }
+
+    /// In pieces of so many bytes.
+    fn we_get(&mut self, piece: usize) -> Result<(), String> {
+        let mut bytes = self.server_says();
+        let piece = piece.min(bytes.len()).max(1);
+        bytes
+            .chunks_mut(piece)
+            .try_for_each(|piece| self.ours.receive(piece))
+    }
+
+    fn server_gets(&mut self) -> Result<(), rustls::Error> {
+        let bytes = self.ours.outgoing().to_vec();
+        self.ours.sent();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            self.server.read_tls(&mut rest).unwrap();
+            self.server.process_new_packets()?;
+            let _ = self.server.reader().read_to_end(&mut self.heard);
+        }
+        Ok(())
+    }
+
+    /// What we say, as the server reads it.
+    fn ask(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.ours.seal(bytes).unwrap();
+        self.server_gets().unwrap();
+        std::mem::take(&mut self.heard)
+    }
+
+    /// What the server says, as we read it.
+    fn answer(&mut self, bytes: &[u8], piece: usize) -> Vec<u8> {
+        self.server.set_buffer_limit(None);
+        self.server.writer().write_all(bytes).unwrap();
+        self.we_get(piece).unwrap();
+        let read = self.ours.plain().to_vec();
+        self.ours.consume(read.len());
+        read
+    }
+
+    /// Both ways still work.
+    fn talk(&mut self) {
+        assert_eq!(
+            self.ask(b"GET / HTTP/1.1\r\n\r\n"),
+            b"GET / HTTP/1.1\r\n\r\n"
+        );
+        assert_eq!(
+            self.answer(b"HTTP/1.1 204\r\n\r\n", 7),
+            b"HTTP/1.1 204\r\n\r\n"
+        );
+    }
+}
+
+#[test]
+fn what_one_side_says_the_other_reads_whatever_its_length_and_split() {
+    let long: Vec<u8> = (0..100_000_u32).map(|i| (i % 251) as u8).collect();
+    for versions in [TLS13, TLS12] {
+        let mut pair = Pair::of(versions);
+        for len in [0, 1, 100, 16_383, 16_384, 16_385, 100_000] {
+            assert_eq!(pair.ask(&long[..len]), &long[..len], "{len}");
+            for piece in [1, 5, 1000, usize::MAX] {
+                assert_eq!(pair.answer(&long[..len], piece), &long[..len], "{len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_cipher_of_tls_1_3_is_spoken() {
+    let default = ring::default_provider();
+    let of_1_3 = default.cipher_suites.iter().filter(|s| s.tls13().is_some());
+    let mut spoken = 0;
+    for suite in of_1_3 {
+        let provider = CryptoProvider {
+            cipher_suites: vec![*suite],
+            ..ring::default_provider()
+        };
+        let mut pair = Pair::new(&our_config(), server_with(provider, TLS13));
+        pair.talk();
+        pair.talk();
+        assert!(pair.ours.is_ours(), "{suite:?}");
+        spoken += 1;
+    }
+    assert_eq!(spoken, 3);
+}
+
+#[test]
+fn tickets_are_kept_and_sessions_resumed() {
+    for versions in [TLS13, TLS12] {
+        let (ours, server) = (our_config(), server_config(versions));
+        let mut first = Pair::new(&ours, server.clone());
+        first.talk();
+        assert_eq!(first.server.handshake_kind(), Some(HandshakeKind::Full));
+        let mut second = Pair::new(&ours, server);
+        second.talk();
+        let kind = second.server.handshake_kind();
+        assert_eq!(kind, Some(HandshakeKind::Resumed), "{versions:?}");
+    }
+}
+
+#[test]
+fn keys_change_when_the_server_wants_it_and_when_they_are_used_up() {
+    let mut pair = Pair::of(TLS13);
+    pair.talk();
+    for _ in 0..100 {
+        // It asks for ours to be changed, too.
+        pair.server.refresh_traffic_keys().unwrap();
+        pair.talk();
+    }
+    pair.ours.limit_sealed(4);
+    for _ in 0..20 {
+        pair.talk();
+    }
+    let long = [b'x'; 10 * PLAIN_BYTES_MAX];
+    assert_eq!(pair.ask(&long), long);
+}
+
+#[test]
+fn a_server_that_only_changes_keys_is_left() {
+    let mut pair = Pair::of(TLS13);
+    pair.talk();
+    let refused = (0..100).find_map(|_| {
+        pair.server.refresh_traffic_keys().unwrap();
+        pair.we_get(usize::MAX).err()
+    });
+    let why = refused.expect("it is refused");
+    assert!(why.contains("TooManyKeyUpdateRequests"), "{why}");
+}
+
+#[test]
+fn the_end_is_understood_and_nothing_after_it_is_read() {
+    let mut pair = Pair::of(TLS13);
+    pair.talk();
+    pair.server.writer().write_all(b"last").unwrap();
+    pair.server.send_close_notify();
+    let mut bytes = pair.server_says();
+    bytes.extend_from_slice(b"nobody reads this");
+    pair.ours.receive(&mut bytes).unwrap();
+    assert_eq!(pair.ours.plain(), b"last");
+}
+
+#[test]
+fn a_record_that_was_touched_is_an_error_that_the_server_is_told() {
+    // Its kind, its length, its first byte, its tag.
+    for (at, told) in [
+        (0, "UnexpectedMessage"),
+        (4, "BadRecordMac"),
+        (5, "BadRecordMac"),
+        (30, "BadRecordMac"),
+    ] {
+        let mut pair = Pair::of(TLS13);
+        pair.talk();
+        pair.server.writer().write_all(b"abcdefghijklmnop").unwrap();
+        let mut bytes = pair.server_says();
+        // A longer record would only be waited for.
+        bytes[at] -= 1;
+        assert!(pair.ours.receive(&mut bytes).is_err(), "{at}");
+        assert!(pair.ours.plain().is_empty());
+        let why = pair.server_gets().unwrap_err().to_string();
+        assert!(why.contains(told), "{at}: {why}");
+    }
+    let mut pair = Pair::of(TLS13);
+    pair.talk();
+    let mut long = [23, 3, 3, 0x41, 1, 0];
+    let why = pair.ours.receive(&mut long).unwrap_err();
+    assert!(why.contains("excess record size"), "{why}");
+}
+
+/// A session, and a server's way to it with which anything can be said.
+fn hostile() -> (Session, Way) {
+    let mut pair = Pair::of(TLS13);
+    pair.talk();
+    let secrets = pair.server.dangerous_extract_secrets().unwrap();
+    (pair.ours, Way::new(secrets.tx).unwrap())
+}
+
+/// What we make of records of these kinds with this in them; what we read of them.
+fn told(records: &[(u8, &[u8])]) -> Result<Vec<u8>, String> {
+    let (mut ours, mut server) = hostile();
+    let mut bytes = Vec::new();
+    for (kind, content) in records {
+        server
+            .seal(ContentType::from(*kind), content, &mut bytes)
+            .unwrap();
+    }
+    ours.receive(&mut bytes)?;
+    Ok(ours.plain().to_vec())
+}
+
+#[test]
+fn what_a_server_may_not_say_is_an_error() {
+    let said = |why: &str, records: &[(u8, &[u8])]| {
+        let error = told(records).expect_err(why);
+        assert!(error.contains(why), "{error}, and not {why}");
+    };
+    // A content of no kind, and of kinds that have no place here.
+    said("ContentType(0x0)", &[(0, b"")]);
+    said("ChangeCipherSpec", &[(20, &[1])]);
+    said("ContentType(0x63)", &[(99, b"x")]);
+    // Alerts: empty, too long, fatal.
+    said("Alert", &[(21, b"")]);
+    said("Alert", &[(21, &[2, 40, 0])]);
+    said("HandshakeFailure", &[(21, &[2, 40])]);
+    // Messages: empty, of another kind, a request for a certificate that was not offered, longer than any.
+    said("Handshake", &[(22, b"")]);
+    said("ClientHello", &[(22, &[1, 0, 0, 0])]);
+    said("CertificateRequest", &[(22, &[13, 0, 0, 0])]);
+    said("too much", &[(22, &[4, 0xff, 0, 0])]);
+    said("ServerHello", &[(22, &[2, 0, 0, 0])]);
+    // A message that something else comes into.
+    said("ApplicationData", &[(22, &[4, 0, 0, 9, 0]), (23, b"x")]);
+    // Key updates: of another length, with another wish, with something behind them.
+    said("key update", &[(22, &[24, 0, 0, 0])]);
+    said("key update", &[(22, &[24, 0, 0, 1, 2])]);
+    said("KeyUpdate", &[(22, &[24, 0, 0, 1, 0, 4])]);
+    // A ticket that is none.
+    said("MissingData", &[(22, &[4, 0, 0, 1, 0])]);
+}
+
+#[test]
+fn what_a_server_may_say_is_taken() {
+    // A warning that is none, an empty record, a ticket in three records.
+    let ticket: &[u8] = &[4, 0, 0, 15, 0, 0, 14, 16, 1, 2, 3, 4, 1, 7, 0, 1, 9, 0, 0];
+    let read = told(&[
+        (21, &[1, 90]),
+        (23, b"a"),
+        (23, b""),
+        (22, &ticket[..2]),
+        (22, &ticket[2..10]),
+        (22, &ticket[10..]),
+        (23, b"b"),
+    ]);
+    assert_eq!(read.unwrap(), b"ab");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn bytes_that_are_no_records_are_errors_or_waited_for(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        messages in proptest::collection::vec((20..25_u8, proptest::collection::vec(any::<u8>(), 0..40)), 0..6),
+    ) {
+        let (mut ours, mut server) = hostile();
+        let mut sealed = Vec::new();
+        for (kind, content) in &messages {
+            server.seal(ContentType::from(*kind), content, &mut sealed).unwrap();
+        }
+        let _ = ours.receive(&mut sealed);
+        let _ = ours.receive(&mut bytes);
+    }
+}
