@@ -16,6 +16,8 @@ pub(crate) fn run(cores: &[usize]) -> Outcome<()> {
     let target = Target::start(&Settings {
         threads: cores.len(),
         cores: Some(cores.to_vec()),
+        // Where clients have the same cores, neither waits for a core that is not its own.
+        by_core: true,
         ..Settings::loopback()
     })?;
     let mut out = std::io::stdout();

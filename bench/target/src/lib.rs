@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
-use loadr_ring::{RingWaker, SetupError};
+use loadr_ring::{Port, RingWaker, SetupError};
 
 pub use reply::CANNED_RESPONSE;
 pub use request::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
@@ -55,6 +55,9 @@ pub struct Settings {
     pub threads: usize,
     /// The cores to pin the threads to, in turn; `None`: wherever the system likes.
     pub cores: Option<Vec<usize>>,
+    /// Whether each thread serves what comes from its own core, as a server with a thread a core does. What comes from cores
+    /// without a thread is spread over all of them.
+    pub by_core: bool,
 }
 
 impl Settings {
@@ -65,6 +68,7 @@ impl Settings {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             threads: 1,
             cores: None,
+            by_core: false,
         }
     }
 }
@@ -143,7 +147,11 @@ impl Target {
                 _ => None,
             };
             let orders = orders.share(index as u64, threads as u64);
-            target.add_thread(index, core, orders)?;
+            let port = match core {
+                Some(core) if settings.by_core => Port::SharedByCore(core),
+                _ => Port::Shared,
+            };
+            target.add_thread(index, (core, port), orders)?;
         }
         Ok(target)
     }
@@ -151,7 +159,7 @@ impl Target {
     fn add_thread(
         &mut self,
         index: usize,
-        core: Option<usize>,
+        (core, port): (Option<usize>, Port),
         orders: Orders,
     ) -> Result<(), StartError> {
         let shared = Arc::new(Shared::default());
@@ -162,7 +170,7 @@ impl Target {
             .spawn({
                 let shared = Arc::clone(&shared);
                 // A ring belongs to the thread that makes it, so each is made on its own.
-                move || match Worker::new(address, core, orders, shared) {
+                move || match Worker::new((address, port), core, orders, shared) {
                     Ok((worker, bound)) => {
                         let _ = started.send(Ok((bound, worker.waker())));
                         worker.run();

@@ -22,6 +22,9 @@ struct Arguments {
     /// The cores to pin the threads to, in turn, such as 1,2.
     #[arg(long, value_delimiter = ',')]
     cores: Option<Vec<usize>>,
+    /// Each thread serves the connections that come from its own core.
+    #[arg(long, requires = "cores")]
+    by_core: bool,
     /// End after so many seconds.
     #[arg(long)]
     seconds: Option<u64>,
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         address: arguments.address,
         threads: arguments.threads,
         cores: arguments.cores,
+        by_core: arguments.by_core,
     };
     let target = match Target::start(&settings) {
         Ok(target) => target,

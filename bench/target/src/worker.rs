@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use core_affinity::CoreId;
 use loadr_ring::clock::now_ns;
-use loadr_ring::{Event, Ring, RingWaker, SendError, Slot};
+use loadr_ring::{Event, Port, Ring, RingWaker, SendError, Slot};
 use nix::sys::prctl::set_timerslack;
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -63,7 +63,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Makes the ring of the calling thread and listens.
     pub(crate) fn new(
-        address: SocketAddr,
+        (address, port): (SocketAddr, Port),
         core: Option<usize>,
         orders: Orders,
         shared: Arc<Shared>,
@@ -83,7 +83,7 @@ impl Worker {
         }
         let mut ring = Ring::new(&settings).map_err(StartError::Ring)?;
         let (_, bound) = ring
-            .listen(address, true)
+            .listen(address, port)
             .map_err(|error| StartError::Listen(address, error))?;
         let worker = Self {
             ring,

@@ -24,4 +24,4 @@ mod socket;
 pub use buffers::{BUFFER_BYTES, BUFFERS_MAX};
 pub use ring::{Event, Ring, RingWaker, SendError};
 pub use setup::{Settings, SetupError};
-pub use socket::{Listener, Slot};
+pub use socket::{Listener, Port, Slot};

@@ -23,7 +23,7 @@ use crate::arena::{Arena, CHUNK_BYTES, Staged};
 use crate::buffers::{BUFFERS_MAX, Buffers, NO_BUFFER};
 use crate::clock::now_ns;
 use crate::setup::{Settings, SetupError, Uring, build};
-use crate::socket::{Listener, Slot, Socket, State};
+use crate::socket::{Listener, Port, Slot, Socket, State};
 
 /// What an operation is, in the low byte of its user data.
 mod op {
@@ -266,8 +266,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Accepts connections on `address`; port 0 lets the system choose. With `shared_port` several rings can
-    /// listen on one port and the kernel spreads the connections over them.
+    /// Accepts connections on `address`; port 0 lets the system choose.
     ///
     /// # Errors
     /// The system's, when the address cannot be bound.
@@ -277,7 +276,7 @@ impl Ring {
     pub fn listen(
         &mut self,
         address: SocketAddr,
-        shared_port: bool,
+        port: Port,
     ) -> io::Result<(Listener, SocketAddr)> {
         assert!(
             self.sockets.is_empty() || !self.listeners.is_empty(),
@@ -289,8 +288,11 @@ impl Ring {
             Some(Protocol::TCP),
         )?;
         socket.set_reuse_address(true)?;
-        if shared_port {
+        if port != Port::Own {
             socket.set_reuse_port(true)?;
+        }
+        if let Port::SharedByCore(core) = port {
+            socket.set_cpu_affinity(core)?;
         }
         // Accepted sockets inherit it.
         socket.set_tcp_nodelay(true)?;

@@ -16,6 +16,18 @@ impl Slot {
     }
 }
 
+/// Whose the port is that a ring listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// This ring's alone.
+    Own,
+    /// Several rings'; the kernel spreads connections over them.
+    Shared,
+    /// Several rings'; a connection whose first packet the kernel handles on this core is this ring's. Those of other cores
+    /// are spread. Needs Linux 6.2 to have an effect.
+    SharedByCore(usize),
+}
+
 /// A listening socket of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener(pub(crate) u32);

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use loadr_ring::{BUFFER_BYTES, Event, Ring, SendError, Settings, Slot};
+use loadr_ring::{BUFFER_BYTES, Event, Port, Ring, SendError, Settings, Slot};
 
 fn ring() -> Ring {
     Ring::new(&Settings::for_connections(64)).unwrap()
@@ -172,7 +172,9 @@ fn slots_are_reused_without_end_and_old_bytes_do_not_show() {
 #[test]
 fn a_listener_accepts_serves_and_frees() {
     let mut ring = ring();
-    let (listener, address) = ring.listen("127.0.0.1:0".parse().unwrap(), true).unwrap();
+    let (listener, address) = ring
+        .listen("127.0.0.1:0".parse().unwrap(), Port::Shared)
+        .unwrap();
     let client = thread::spawn(move || {
         for i in 0..200u32 {
             let mut stream = TcpStream::connect(address).unwrap();
@@ -202,6 +204,51 @@ fn a_listener_accepts_serves_and_frees() {
         ended == 200
     });
     client.join().unwrap();
+}
+
+#[test]
+fn rings_that_share_a_port_by_core_get_their_own_cores_connections() {
+    let cores = core_affinity::get_core_ids().unwrap_or_default();
+    let [first, second, ..] = cores[..] else {
+        eprintln!("SKIPPED: rings_that_share_a_port_by_core (there is one core)");
+        return;
+    };
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split('.')
+        .map_while(|part| part.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(6), Some(2)) {
+        eprintln!("SKIPPED: rings_that_share_a_port_by_core (the kernel is older than 6.2)");
+        return;
+    }
+    let (mut ring, mut other) = (ring(), ring());
+    let (_, address) = ring
+        .listen("127.0.0.1:0".parse().unwrap(), Port::SharedByCore(first.id))
+        .unwrap();
+    other
+        .listen(address, Port::SharedByCore(second.id))
+        .unwrap();
+    let from = |core, count| {
+        thread::spawn(move || {
+            assert!(core_affinity::set_for_current(core));
+            let connect = |_| TcpStream::connect(address).unwrap();
+            (0..count).map(connect).collect::<Vec<_>>()
+        })
+    };
+    let streams = [from(first, 30), from(second, 10)].map(|thread| thread.join().unwrap());
+    let mut accepted = [0, 0];
+    // The kernel had taken all of them before this.
+    for _ in 0..40 {
+        for (ring, accepted) in [&mut ring, &mut other].into_iter().zip(&mut accepted) {
+            ring.turn(Some(1_000_000), |event| {
+                *accepted += u32::from(matches!(event, Event::Accepted(..)));
+            });
+        }
+    }
+    drop(streams);
+    assert_eq!(accepted.iter().sum::<u32>(), 40, "{accepted:?}");
+    // A core may be called away from a packet now and then.
+    assert!(accepted[0] >= 27 && accepted[1] >= 7, "{accepted:?}");
 }
 
 #[test]
