@@ -474,12 +474,21 @@ impl Ring {
         socket.close_in_flight = true;
         let chain = std::mem::replace(&mut socket.first, NO_BUFFER);
         let generation = socket.generation;
-        let in_flight = socket.armed || socket.connecting || socket.sending;
+        let (is_armed, is_connecting) = (socket.armed, socket.connecting);
+        // What is staged has no wait, and goes out before the close.
+        let has_rest = socket.sending && socket.staged.len == 0;
         self.buffers.release_chain(chain);
-        if in_flight {
-            let all = CancelBuilder::fd(Fixed(slot.0)).all();
-            let data = user_data(op::CANCEL, slot.0, generation);
-            self.push(&opcode::AsyncCancel2::new(all).build().user_data(data));
+        // By name where that is known: by socket the kernel looks at all that waits, of all sockets.
+        if has_rest {
+            self.cancel(slot, CancelBuilder::fd(Fixed(slot.0)).all());
+        } else {
+            for (operation, is_in_flight) in [(op::RECEIVE, is_armed), (op::CONNECT, is_connecting)]
+            {
+                if is_in_flight {
+                    let data = user_data(operation, slot.0, generation);
+                    self.cancel(slot, CancelBuilder::user_data(data));
+                }
+            }
         }
         let data = user_data(op::CLOSE, slot.0, generation);
         self.push(&opcode::Close::new(Fixed(slot.0)).build().user_data(data));
@@ -798,9 +807,14 @@ impl Ring {
     #[cold]
     fn stop_receiving(&mut self, slot: Slot) {
         let generation = self.sockets[slot.at()].generation;
-        let receive = CancelBuilder::user_data(user_data(op::RECEIVE, slot.0, generation));
-        let data = user_data(op::CANCEL, slot.0, generation);
-        self.push(&opcode::AsyncCancel2::new(receive).build().user_data(data));
+        let receive = user_data(op::RECEIVE, slot.0, generation);
+        self.cancel(slot, CancelBuilder::user_data(receive));
+    }
+
+    /// The completions of what is cancelled say so, or that it was done before.
+    fn cancel(&mut self, slot: Slot, what: CancelBuilder) {
+        let data = user_data(op::CANCEL, slot.0, self.sockets[slot.at()].generation);
+        self.push(&opcode::AsyncCancel2::new(what).build().user_data(data));
     }
 
     fn fail(&mut self, slot: Slot, errno: i32, on_event: &mut impl FnMut(Event)) {
