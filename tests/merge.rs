@@ -99,17 +99,7 @@ type Figures = (u64, BTreeMap<String, f64>);
 fn read_elsewhere(files: &[&str]) -> Option<BTreeMap<String, Figures>> {
     let python = tools::hdr_python()?;
     let script = repository("tests/tools/read_log.py");
-    let output = Command::new(python)
-        .arg(script)
-        .args(files)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = common::said(Command::new(python).arg(script).args(files));
     let one = |(tag, value): (&String, &Value)| {
         let percentiles = serde_json::from_value(value["percentiles"].clone()).unwrap();
         (tag.clone(), (value["count"].as_u64().unwrap(), percentiles))

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Run, plan, repository, run_plan, target};
+use common::{Run, plan, repository, run_plan, said, target};
 use serde_json::Value;
 
 /// What every name of the plan holds that could break out of its place.
@@ -440,17 +440,11 @@ fn otlp_is_what_the_protocols_own_reader_reads() {
         files.push(file);
     }
     assert!(files.len() >= 3);
-    let output = Command::new(&python)
+    let mut command = Command::new(&python);
+    command
         .arg(repository("tests/fixtures/otlp_read.py"))
-        .args(files)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+        .args(files);
+    let read = said(&mut command);
     let number = |name: &str| {
         read[name]
             .as_f64()
@@ -507,18 +501,12 @@ fn statsd_is_what_a_parser_of_it_reads() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lines");
     fs::write(&file, lines).unwrap();
-    let output = Command::new(node)
+    let mut command = Command::new(node);
+    command
         .arg(repository("tests/fixtures/statsd_read.js"))
         .arg(parser)
-        .stdin(fs::File::open(file).unwrap())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+        .stdin(fs::File::open(file).unwrap());
+    let read = said(&mut command);
     let counter = |name: &str| read["counters"][name].as_f64();
     assert_eq!(
         counter("loadr.http_reqs"),

@@ -126,6 +126,17 @@ pub fn plan(base_url: &str, executor: &str, flow: &str) -> String {
     )
 }
 
+/// What a program that succeeds says, as JSON.
+pub fn said(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// Waits until `done`, at most ten seconds.
 pub fn wait_until(mut done: impl FnMut() -> bool) {
     let began = Instant::now();
