@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -487,17 +488,34 @@ fn statsd_is_what_a_parser_of_it_reads() {
     }
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
+    // Read as they come: a socket holds only so many.
+    server
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let reader = thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            let (mut lines, mut datagram) = (Vec::new(), [0; 65_536]);
+            loop {
+                match server.recv(&mut datagram) {
+                    Ok(n) => {
+                        lines.extend_from_slice(&datagram[..n]);
+                        lines.push(b'\n');
+                    }
+                    Err(_) if is_over.load(Ordering::Relaxed) => return lines,
+                    Err(_) => {}
+                }
+            }
+        }
+    });
     // The plain form: DogStatsD's tags are beyond this parser.
     let run = run(
         "statsd",
         &format!("{{ type: statsd, address: '{address}', tags: name }}"),
     );
-    server.set_nonblocking(true).unwrap();
-    let (mut lines, mut datagram) = (Vec::new(), [0; 65_536]);
-    while let Ok(n) = server.recv(&mut datagram) {
-        lines.extend_from_slice(&datagram[..n]);
-        lines.push(b'\n');
-    }
+    is_over.store(true, Ordering::Relaxed);
+    let lines = reader.join().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lines");
     fs::write(&file, lines).unwrap();

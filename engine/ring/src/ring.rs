@@ -464,7 +464,8 @@ impl Ring {
         self.enters
     }
 
-    /// Closes the socket and cancels what is in flight, a send that is not out ([`Ring::is_sending`]) included. Its slot must not be used afterwards; no event follows.
+    /// Closes the socket and cancels what is in flight, a send that is not out ([`Ring::is_sending`]) included. Its slot
+    /// must not be used afterwards; no event follows.
     pub fn close(&mut self, slot: Slot) {
         let socket = &mut self.sockets[slot.at()];
         if !matches!(socket.state, State::Open | State::Connecting) {

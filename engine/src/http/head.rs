@@ -274,11 +274,11 @@ fn read_fields(headers: &[Header<'_>]) -> Result<Said, ErrorKind> {
     Ok(said)
 }
 
-/// Whether a field's name is this one, which is given in lower case: without a branch for each byte. A name is a token, of
-/// whose characters only letters and their other case differ in the bit that is set here.
+/// Whether a field's name is this one, which is given in lower case and of letters and `-`: without a branch for each byte.
+/// Of the characters of a name only a letter's other case becomes it with the bit that is set here.
 #[inline]
 fn is<const LEN: usize>(name: &str, lower: &[u8; LEN]) -> bool {
-    let Some(name) = name.as_bytes().first_chunk::<LEN>() else {
+    let Ok(name) = <&[u8; LEN]>::try_from(name.as_bytes()) else {
         return false;
     };
     let mut differs = 0;

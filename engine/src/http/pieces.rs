@@ -19,6 +19,8 @@ enum Stage {
 /// A response in pieces.
 #[derive(Debug)]
 pub(super) struct Gathering {
+    /// So many bytes of [`Spares`]' memory are this one's.
+    counted_bytes: usize,
     stage: Stage,
     head: Head,
     /// The head while it is not whole, and after that if its fields will be read.
@@ -51,27 +53,25 @@ struct Kept {
         reason = "readers hold them boxed, so that one that gathers nothing is small"
     )]
     all: Vec<Box<Gathering>>,
+    /// Theirs, and that of those that were taken and have not come back: small responses that take long and lie in what was
+    /// made for large ones are no room for more of it.
     bytes: usize,
 }
 
 impl Spares {
     pub(super) fn take(&self) -> Box<Gathering> {
-        let mut kept = self.0.borrow_mut();
-        match kept.all.pop() {
-            Some(gathering) => {
-                kept.bytes -= gathering.memory_bytes();
-                gathering
-            }
-            None => Box::new(Gathering::new()),
-        }
+        let kept = self.0.borrow_mut().all.pop();
+        kept.unwrap_or_else(|| Box::new(Gathering::new()))
     }
 
     pub(super) fn give_back(&self, mut gathering: Box<Gathering>) {
         gathering.reset();
         let mut kept = self.0.borrow_mut();
-        let bytes = kept.bytes + gathering.memory_bytes();
-        if bytes <= SPARE_BYTES_MAX {
-            kept.bytes = bytes;
+        kept.bytes -= gathering.counted_bytes;
+        let bytes = gathering.memory_bytes();
+        if kept.bytes + bytes <= SPARE_BYTES_MAX {
+            gathering.counted_bytes = bytes;
+            kept.bytes += bytes;
             kept.all.push(gathering);
         }
     }
@@ -80,6 +80,7 @@ impl Spares {
 impl Gathering {
     fn new() -> Self {
         Self {
+            counted_bytes: 0,
             stage: Stage::Head,
             head: Head {
                 len: 0,
@@ -316,7 +317,33 @@ mod tests {
         assert!(last.body_bytes.is_empty() && last.body_bytes.capacity() == 5000);
         assert_eq!(spares.take().body_bytes.capacity(), 1000);
         assert_eq!(spares.take().body_bytes.capacity(), 0);
-        assert_eq!(spares.0.borrow().bytes, 0);
+        // They are out, and counted until they are back.
+        assert!(spares.0.borrow().bytes > 5000);
+        spares.give_back(last);
+        assert_eq!(spares.take().body_bytes.capacity(), 5000);
+    }
+
+    #[test]
+    fn what_is_taken_makes_no_room_for_more() {
+        let spares = Spares::default();
+        let mut taken = Vec::new();
+        for _ in 0..1000 {
+            // A large body is over, and a small response that takes long begins.
+            spares.give_back(of(1 << 20));
+            taken.push(spares.take());
+        }
+        let held: usize = taken.iter().map(|g| g.memory_bytes()).sum();
+        assert!(
+            held <= SPARE_BYTES_MAX + 1000 * size_of::<Gathering>(),
+            "{held}"
+        );
+        for gathering in taken {
+            spares.give_back(gathering);
+        }
+        let kept = spares.0.borrow();
+        assert!(kept.bytes <= SPARE_BYTES_MAX);
+        let all: usize = kept.all.iter().map(|g| g.memory_bytes()).sum();
+        assert_eq!(kept.bytes, all);
     }
 
     #[test]

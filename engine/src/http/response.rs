@@ -74,8 +74,11 @@ impl Reader {
     /// `spares`: of all readers of a shard.
     pub(crate) fn new(spares: &Rc<Spares>) -> Self {
         Self {
+            started: false,
+            gathering: None,
             spares: Rc::clone(spares),
-            ..Self::default()
+            #[cfg(test)]
+            work_bytes: 0,
         }
     }
 
@@ -96,9 +99,9 @@ impl Reader {
         self.gathering.get_or_insert_with(|| self.spares.take())
     }
 
-    /// Nothing more is gathered of this response.
+    /// Nothing more is gathered of this response. Whether any of it came is still known.
     #[inline]
-    fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self) {
         if let Some(gathering) = self.gathering.take() {
             #[cfg(test)]
             {
@@ -216,6 +219,12 @@ impl Reader {
         };
         self.let_go();
         ended
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

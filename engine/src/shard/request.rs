@@ -207,6 +207,8 @@ impl Vu {
         let is_dropped = sample.connecting > 0
             && !self.client.reader.has_started()
             && matches!(kind, ErrorKind::Reset | ErrorKind::Closed);
+        // A part of a response is nobody's while the user pauses.
+        self.client.reader.let_go();
         if sample.was_sent && !is_dropped {
             After::Next(Next::Step)
         } else {

@@ -62,7 +62,13 @@ pub(super) fn receive(ring: &mut Ring, slot: Slot, session: &mut Session) -> Res
         let taken = session.receive(run);
         ring.consume(slot, len);
         received += len;
-        taken?;
+        if let Err(why) = taken {
+            // The peer is told why, as far as that goes at once.
+            if !session.outgoing().is_empty() {
+                let _ = flush(ring, slot, session);
+            }
+            return Err(why);
+        }
     }
     Ok(received)
 }
@@ -112,11 +118,7 @@ impl Client {
             let mut ring = shard.ring.borrow_mut();
             match receive(&mut ring, slot, &mut session) {
                 Ok(len) => received += len,
-                Err(why) => {
-                    // The peer is told why, as far as that goes at once.
-                    let _ = flush(&mut ring, slot, &mut session);
-                    return Err(Broken::Tls(why));
-                }
+                Err(why) => return Err(Broken::Tls(why)),
             }
             if session.is_open() {
                 return Ok((session, sent, received));

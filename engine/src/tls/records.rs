@@ -9,7 +9,8 @@ use ring::aead::{
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::{
-    AlertDescription, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets, HandshakeType,
+    AlertDescription, ConnectionTrafficSecrets, ContentType, Error, ExtractedSecrets,
+    HandshakeType, InvalidMessage, PeerMisbehaved,
 };
 
 /// Kind, version and length.
@@ -20,8 +21,8 @@ pub(super) const PLAIN_BYTES_MAX: usize = 1 << 14;
 const SEALED_BYTES_MAX: usize = PLAIN_BYTES_MAX + 256;
 /// The longest message about the connection that is taken: a ticket has 64 KiB at most, and a few fields.
 const MESSAGE_BYTES_MAX: usize = (64 << 10) + 1024;
-/// How many changes of keys in a row, without a byte of plain text between them, a server may ask for.
-const KEY_UPDATES_MAX: u32 = 32;
+/// How many records in a row may have no plain text in them: empty ones, changes of keys, tickets and their pieces.
+const QUIET_RECORDS_MAX: u32 = 64;
 /// A message that says that keys change; its last byte would ask the peer for the same.
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 /// An alert that ends the connection.
@@ -87,7 +88,7 @@ impl Way {
     }
 
     /// What is in a record, and of what kind; `record`: what is after its head.
-    fn open<'r>(
+    pub(super) fn open<'r>(
         &mut self,
         head: [u8; HEAD_BYTES],
         record: &'r mut [u8],
@@ -97,13 +98,14 @@ impl Way {
             .key
             .open_in_place(nonce, Aad::from(head), record)
             .map_err(|_| Error::DecryptError)?;
+        // With its kind (section 5.4).
+        if opened.len() > PLAIN_BYTES_MAX + 1 {
+            return Err(Error::PeerSentOversizedRecord);
+        }
         // The kind is before what the record was filled up with.
         let end = opened.iter().rposition(|byte| *byte != 0);
         let end = end.ok_or_else(|| unexpected(ContentType::Unknown(0)))?;
         let kind = ContentType::from(opened[end]);
-        if end > PLAIN_BYTES_MAX {
-            return Err(Error::PeerSentOversizedRecord);
-        }
         // Only plain text may be empty.
         if end == 0 && kind != ContentType::ApplicationData {
             return Err(unexpected(kind));
@@ -134,9 +136,13 @@ pub(super) struct Records {
     pub(super) sealed_max: u64,
     /// The begin of a message about the connection.
     message: Vec<u8>,
-    key_updates: u32,
+    /// Records in a row without plain text.
+    quiet_records: u32,
+    /// The server asked for new keys of ours, and nothing has been sealed with them yet: that is an answer to all that it
+    /// asks meanwhile (section 4.6.3).
+    is_update_unsent: bool,
     /// The server sends nothing more.
-    is_closed: bool,
+    pub(super) is_closed: bool,
 }
 
 impl Records {
@@ -152,7 +158,8 @@ impl Records {
             sealed_max: suite.common.confidentiality_limit,
             kernel,
             message: Vec::new(),
-            key_updates: 0,
+            quiet_records: 0,
+            is_update_unsent: false,
             is_closed: false,
         })
     }
@@ -164,6 +171,7 @@ impl Records {
             if self.sending.sequence + 1 >= self.sealed_max {
                 self.update_sending(out)?;
             }
+            self.is_update_unsent = false;
             self.sending
                 .seal(ContentType::ApplicationData, plain, out)?;
         }
@@ -222,10 +230,17 @@ impl Records {
             return Ok(0);
         };
         let (kind, content) = self.receiving.open(*head, record)?;
-        if kind == ContentType::ApplicationData && self.message.is_empty() {
-            self.key_updates = 0;
+        let is_plain = kind == ContentType::ApplicationData && self.message.is_empty();
+        if is_plain && !content.is_empty() {
+            self.quiet_records = 0;
             plain.extend_from_slice(content);
-        } else {
+            return Ok(HEAD_BYTES + len);
+        }
+        self.quiet_records += 1;
+        if self.quiet_records > QUIET_RECORDS_MAX {
+            return Err(Error::PeerMisbehaved(PeerMisbehaved::TooManyEmptyFragments));
+        }
+        if !is_plain {
             self.take_message(kind, content, out)?;
         }
         Ok(HEAD_BYTES + len)
@@ -264,6 +279,7 @@ impl Records {
     /// Every message that is whole.
     fn take_handshakes(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         let all = std::mem::take(&mut self.message);
+        // Mostly one that is whole, else what came of one: as many times as records in a row may have no plain text.
         let mut rest = all.as_slice();
         while let [kind, a, b, c, after @ ..] = rest {
             let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
@@ -290,26 +306,23 @@ impl Records {
             }
             rest = after;
         }
-        self.message.extend_from_slice(rest);
+        let done = all.len() - rest.len();
+        self.message = all;
+        self.message.drain(..done);
         Ok(())
     }
 
     /// The server has new keys, and may want us to have some, too (section 4.6.3).
     fn update_keys(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        self.key_updates += 1;
         let wants_ours = match message {
             [0] => false,
             [1] => true,
-            _ => return Err(Error::General("a key update that is none".to_owned())),
+            _ => return Err(InvalidMessage::InvalidKeyUpdate.into()),
         };
-        if self.key_updates > KEY_UPDATES_MAX {
-            return Err(Error::PeerMisbehaved(
-                rustls::PeerMisbehaved::TooManyKeyUpdateRequests,
-            ));
-        }
         self.receiving = Way::new(self.kernel.update_rx_secret()?)?;
-        if wants_ours {
+        if wants_ours && !self.is_update_unsent {
             self.update_sending(out)?;
+            self.is_update_unsent = true;
         }
         Ok(())
     }
@@ -327,6 +340,9 @@ fn alert(error: &Error) -> Option<AlertDescription> {
     match error {
         Error::AlertReceived(_) => None,
         Error::DecryptError => Some(AlertDescription::BadRecordMac),
+        Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate) => {
+            Some(AlertDescription::IllegalParameter)
+        }
         Error::PeerSentOversizedRecord => Some(AlertDescription::RecordOverflow),
         Error::InvalidMessage(_) | Error::General(_) => Some(AlertDescription::DecodeError),
         _ => Some(AlertDescription::UnexpectedMessage),

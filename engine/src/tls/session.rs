@@ -36,6 +36,8 @@ pub(crate) struct Session {
     /// How much of `plain` is consumed.
     consumed: usize,
     is_open: bool,
+    /// The server sends nothing more.
+    is_closed: bool,
 }
 
 impl Session {
@@ -55,6 +57,7 @@ impl Session {
             plain: Vec::new(),
             consumed: 0,
             is_open: false,
+            is_closed: false,
         };
         session.process_incoming(None)?;
         Ok(session)
@@ -70,15 +73,22 @@ impl Session {
     /// # Errors
     /// What is wrong with them; an alert for the peer may be ready to be sent.
     pub(crate) fn receive(&mut self, bytes: &mut [u8]) -> Result<(), String> {
-        self.take_over()?;
+        if self.is_closed {
+            // Nothing after the end is looked at (RFC 8446, section 6.1).
+            return Ok(());
+        }
         if self.incoming.is_empty() {
             // Mostly whole records; what is left over is the start of one.
             let taken = self.process(bytes, None)?;
             self.incoming.extend_from_slice(&bytes[taken..]);
-            return Ok(());
+        } else {
+            self.incoming.extend_from_slice(bytes);
+            self.process_incoming(None)?;
         }
-        self.incoming.extend_from_slice(bytes);
-        self.process_incoming(None)
+        if self.is_closed {
+            self.incoming = Vec::new();
+        }
+        Ok(())
     }
 
     /// Encrypts bytes after what is already to be sent.
@@ -86,32 +96,30 @@ impl Session {
     /// # Errors
     /// When the connection cannot carry them.
     pub(crate) fn seal(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.take_over()?;
         if let Layer::Ours(records) = &mut self.layer {
             return records
                 .seal(bytes, &mut self.outgoing)
                 .map_err(|error| error.to_string());
         }
-        self.process_incoming(Some(bytes))
-    }
-
-    /// Records are ours once the handshake of TLS 1.3 is done and nothing of the server's is half read.
-    #[inline]
-    fn take_over(&mut self) -> Result<(), String> {
+        self.process_incoming(Some(bytes))?;
+        // With what it has just sealed rustls has sent all that it had to say: an answer to a change of keys waits for that.
+        let is_said = self.is_open && !bytes.is_empty();
         match &self.layer {
             Layer::Rustls(connection)
-                if self.is_open
+                if is_said
+                    && !self.is_closed
                     && self.incoming.is_empty()
                     && connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) =>
             {
-                self.take_over_now()
+                self.take_over()
             }
             _ => Ok(()),
         }
     }
 
+    /// Records are ours once the handshake of TLS 1.3 is done and nothing of the server's is half read.
     #[cold]
-    fn take_over_now(&mut self) -> Result<(), String> {
+    fn take_over(&mut self) -> Result<(), String> {
         if let Layer::Rustls(connection) = std::mem::replace(&mut self.layer, Layer::Broken) {
             let records = connection
                 .dangerous_into_kernel_connection()
@@ -178,9 +186,12 @@ impl Session {
         let connection = match &mut self.layer {
             Layer::Rustls(connection) => connection,
             Layer::Ours(records) => {
-                return records
-                    .open(incoming, &mut self.plain, &mut self.outgoing)
-                    .map_err(|error| error.to_string());
+                let opened = records.open(incoming, &mut self.plain, &mut self.outgoing);
+                self.is_closed = records.is_closed;
+                if opened.is_err() {
+                    self.layer = Layer::Broken;
+                }
+                return opened.map_err(|error| error.to_string());
             }
             Layer::Broken => return Err("the TLS connection is broken".to_owned()),
         };
@@ -226,7 +237,10 @@ impl Session {
                     }
                     true
                 }
-                ConnectionState::PeerClosed => false,
+                ConnectionState::PeerClosed => {
+                    self.is_closed = true;
+                    false
+                }
                 // Early data is for servers.
                 ConnectionState::BlockedHandshake
                 | ConnectionState::Closed

@@ -195,7 +195,6 @@ fn keys_change_when_the_server_wants_it_and_when_they_are_used_up() {
     let mut pair = Pair::of(TLS13);
     pair.talk();
     for _ in 0..100 {
-        // It asks for ours to be changed, too.
         pair.server.refresh_traffic_keys().unwrap();
         pair.talk();
     }
@@ -216,7 +215,7 @@ fn a_server_that_only_changes_keys_is_left() {
         pair.we_get(usize::MAX).err()
     });
     let why = refused.expect("it is refused");
-    assert!(why.contains("TooManyKeyUpdateRequests"), "{why}");
+    assert!(why.contains("TooManyEmptyFragments"), "{why}");
 }
 
 #[test]
@@ -280,6 +279,94 @@ fn told(records: &[(u8, &[u8])]) -> Result<Vec<u8>, String> {
 }
 
 #[test]
+fn records_without_plain_text_have_an_end() {
+    let ticket: &[u8] = &[4, 0, 0, 15, 0, 0, 14, 16, 1, 2, 3, 4, 1, 7, 0, 1, 9, 0, 0];
+    let in_pieces: Vec<(u8, &[u8])> = ticket.chunks(1).map(|piece| (22, piece)).collect();
+    let few = in_pieces.repeat(3);
+    assert_eq!(told(&few).unwrap(), b"");
+    // Plain text between them, and not an empty piece of it, begins the count anew.
+    let with = |between: &'static [u8]| [few.clone(), vec![(23, between)], few.clone()].concat();
+    assert_eq!(told(&with(b"x")).unwrap(), b"x");
+    for many in [with(b""), vec![(23, b""); 100], vec![(21, &[1, 90]); 100]] {
+        let error = told(&many).expect_err("it has no end");
+        assert!(error.contains("TooManyEmptyFragments"), "{error}");
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_new_keys_again_and_again_gets_one_answer() {
+    let mut pair = Pair::of(TLS13);
+    pair.talk();
+    for _ in 0..20 {
+        pair.server.refresh_traffic_keys().unwrap();
+        pair.we_get(usize::MAX).unwrap();
+    }
+    pair.ours.seal(b"x").unwrap();
+    // A record with the change, of five bytes, and one with the letter; each has a head, a kind and a tag.
+    assert_eq!(
+        pair.ours.outgoing().len(),
+        (5 + 5 + 1 + 16) + (5 + 1 + 1 + 16)
+    );
+    pair.server_gets().unwrap();
+    assert_eq!(pair.heard, b"x");
+    pair.heard.clear();
+    pair.talk();
+}
+
+/// A server that says something before the client has finished the handshake, but for the last byte of that.
+fn early(says: &[u8], closes: bool) -> (Pair, u8) {
+    let mut config = server_config(TLS13);
+    config.send_half_rtt_data = true;
+    let mut pair = Pair {
+        ours: Session::new(&our_config(), "localhost").unwrap(),
+        server: ServerConnection::new(Arc::new(config)).unwrap(),
+        heard: Vec::new(),
+    };
+    pair.server_gets().unwrap();
+    pair.server.writer().write_all(says).unwrap();
+    if closes {
+        pair.server.send_close_notify();
+    }
+    let mut flight = pair.server_says();
+    let last = flight.pop().unwrap();
+    pair.ours.receive(&mut flight).unwrap();
+    (pair, last)
+}
+
+#[test]
+fn a_change_of_keys_around_the_end_of_the_handshake_loses_nothing() {
+    let (mut pair, last) = early(b"early", false);
+    assert!(pair.ours.is_open());
+    // Half a record is there: rustls goes on.
+    assert_eq!(pair.ask(b"a"), b"a");
+    assert!(!pair.ours.is_ours());
+    pair.server.refresh_traffic_keys().unwrap();
+    let mut rest = vec![last];
+    rest.extend(pair.server_says());
+    pair.ours.receive(&mut rest).unwrap();
+    assert_eq!(pair.ours.plain(), b"early");
+    pair.ours.consume(5);
+    for _ in 0..3 {
+        pair.talk();
+    }
+    assert!(pair.ours.is_ours());
+}
+
+#[test]
+fn an_end_before_the_end_of_the_handshake_is_one() {
+    let (mut pair, last) = early(b"early", true);
+    pair.ours.receive(&mut [last]).unwrap();
+    assert_eq!(pair.ours.plain(), b"early");
+    pair.ours.consume(5);
+    for _ in 0..3 {
+        pair.ours.receive(&mut [23, 3, 3, 0, 1, 0]).unwrap();
+    }
+    assert_eq!(pair.ask(b"a"), b"a");
+    pair.ours.receive(&mut [23, 3, 3, 0, 1, 0]).unwrap();
+    assert!(pair.ours.plain().is_empty());
+}
+
+#[test]
 fn what_a_server_may_not_say_is_an_error() {
     let said = |why: &str, records: &[(u8, &[u8])]| {
         let error = told(records).expect_err(why);
@@ -302,8 +389,8 @@ fn what_a_server_may_not_say_is_an_error() {
     // A message that something else comes into.
     said("ApplicationData", &[(22, &[4, 0, 0, 9, 0]), (23, b"x")]);
     // Key updates: of another length, with another wish, with something behind them.
-    said("key update", &[(22, &[24, 0, 0, 0])]);
-    said("key update", &[(22, &[24, 0, 0, 1, 2])]);
+    said("InvalidKeyUpdate", &[(22, &[24, 0, 0, 0])]);
+    said("InvalidKeyUpdate", &[(22, &[24, 0, 0, 1, 2])]);
     said("KeyUpdate", &[(22, &[24, 0, 0, 1, 0, 4])]);
     // A ticket that is none.
     said("MissingData", &[(22, &[4, 0, 0, 1, 0])]);
