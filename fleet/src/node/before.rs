@@ -38,12 +38,7 @@ impl Node {
         let complete = meeting.complete(now_ms);
         if now_ms >= self.wake.hello_ms {
             self.wake.hello_ms = now_ms + meeting::interval_ms(self.me.of);
-            let hello = Message::Hello {
-                me: self.me.clone(),
-                load: self.load.clone(),
-                is_ready: self.before.ready_ms.is_some(),
-            };
-            self.send(&hello);
+            self.send(&self.hello(self.before.ready_ms.is_some()));
         }
         let Some(ready_ms) = self.before.ready_ms else {
             return;
@@ -137,12 +132,7 @@ impl Node {
                         return;
                     }
                     // The other is to see it as well.
-                    let hello = Message::Hello {
-                        me: self.me.clone(),
-                        load: self.load.clone(),
-                        is_ready: false,
-                    };
-                    self.send(&hello);
+                    self.send(&self.hello(false));
                     self.refuse(&format!("the fleet `{}` cannot start: {why}", self.fleet));
                 }
             }

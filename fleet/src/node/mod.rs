@@ -234,17 +234,21 @@ impl Node {
         }
     }
 
+    /// Who this is, for those that meet before the start.
+    fn hello(&self, is_ready: bool) -> Message {
+        Message::Hello {
+            me: self.me.clone(),
+            load: self.load.clone(),
+            is_ready,
+        }
+    }
+
     /// Before the start another version ends the fleet; later it is a stranger's.
     fn heard_other(&mut self, version: u32, program: &str) {
         if self.roster.is_some() || self.before.meeting.is_none() {
             return;
         }
-        let hello = Message::Hello {
-            me: self.me.clone(),
-            load: self.load.clone(),
-            is_ready: false,
-        };
-        self.send(&hello);
+        self.send(&self.hello(false));
         let why = format!(
             "the fleet `{}` cannot start: {} is loadr-fast {PROGRAM} (messages of version {VERSION}), and another process in it \
              is loadr-fast {program} (version {version}): run the same program everywhere, or give another --fleet",
