@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket as OsSocket, Type};
 use crate::arena::{Arena, CHUNK_BYTES, Staged};
 use crate::buffers::{BUFFERS_MAX, Buffers, NO_BUFFER};
 use crate::clock::now_ns;
+use crate::rests::{NO_REST, Rest, Rests};
 use crate::setup::{Settings, SetupError, Uring, build};
 use crate::socket::{Listener, Port, Slot, Socket, State};
 
@@ -100,13 +101,6 @@ impl RingWaker {
     }
 }
 
-/// Bytes that a full socket buffer left over, in flight.
-struct Rest {
-    slot: Slot,
-    generation: u8,
-    bytes: Box<[u8]>,
-}
-
 /// A shard's ring. Not `Send`: it belongs to the thread that made it.
 pub struct Ring {
     ring: Uring,
@@ -122,9 +116,7 @@ pub struct Ring {
     /// Addresses of queued connects, each once: the kernel reads them when it takes the entry. Queued entries point into
     /// the boxes, whose contents do not move.
     addresses: Vec<(SocketAddr, Box<SockAddr>)>,
-    rests: Vec<Option<Rest>>,
-    /// Places in `rests` that are free.
-    rests_free: Vec<usize>,
+    rests: Rests,
     /// Sockets whose send is staged and not yet submitted.
     staged: Vec<Slot>,
     /// Sockets and listeners whose multishot operation ended and is due again.
@@ -169,8 +161,7 @@ impl Ring {
             free: Vec::new(),
             listeners: Vec::new(),
             addresses: Vec::new(),
-            rests: Vec::new(),
-            rests_free: Vec::new(),
+            rests: Rests::default(),
             staged: Vec::with_capacity(settings.sockets as usize),
             rearm: Vec::with_capacity(settings.sockets as usize),
             starved: Vec::new(),
@@ -355,23 +346,20 @@ impl Ring {
 
     /// Sends bytes that the ring owns until the kernel says that they are out.
     fn send_rest(&mut self, rest: Rest) {
-        let index = self.rests_free.pop().unwrap_or_else(|| {
-            self.rests.push(None);
-            self.rests.len() - 1
-        });
         // The box does not move its bytes when it moves, and is dropped only when its completion has come (or
         // with the ring, after everything was cancelled).
+        let (slot, generation) = (rest.slot, rest.generation);
         let entry = opcode::Send::new(
-            Fixed(rest.slot.0),
+            Fixed(slot.0),
             rest.bytes.as_ptr(),
             // More than the kernel sends at once is a short send, and its rest follows.
             rest.bytes.len().min(SEND_BYTES_MAX) as u32,
         )
         .flags(libc::MSG_WAITALL)
-        .build()
-        .user_data(user_data(op::SEND_REST, index as u32, rest.generation));
-        self.rests[index] = Some(rest);
-        self.push(&entry);
+        .build();
+        let place = self.rests.put(rest);
+        self.sockets[slot.at()].rest = place;
+        self.push(&entry.user_data(user_data(op::SEND_REST, place, generation)));
     }
 
     /// Whether a send is not out yet: queued for the next turn, or held up by the peer.
@@ -476,19 +464,18 @@ impl Ring {
         let chain = std::mem::replace(&mut socket.first, NO_BUFFER);
         let generation = socket.generation;
         let (is_armed, is_connecting) = (socket.armed, socket.connecting);
-        // What is staged has no wait, and goes out before the close.
-        let has_rest = socket.sending && socket.staged.len == 0;
+        let rest = socket.rest;
         self.buffers.release_chain(chain);
-        // By name where that is known: by socket the kernel looks at all that waits, of all sockets.
-        if has_rest {
-            self.cancel(slot, CancelBuilder::fd(Fixed(slot.0)).all());
-        } else {
-            for (operation, is_in_flight) in [(op::RECEIVE, is_armed), (op::CONNECT, is_connecting)]
-            {
-                if is_in_flight {
-                    let data = user_data(operation, slot.0, generation);
-                    self.cancel(slot, CancelBuilder::user_data(data));
-                }
+        // By name: by socket the kernel looks at all that waits, of all sockets. What is staged has no wait, and goes out
+        // before the close.
+        for (operation, index, is_in_flight) in [
+            (op::RECEIVE, slot.0, is_armed),
+            (op::CONNECT, slot.0, is_connecting),
+            (op::SEND_REST, rest, rest != NO_REST),
+        ] {
+            if is_in_flight {
+                let data = user_data(operation, index, generation);
+                self.cancel(slot, CancelBuilder::user_data(data));
             }
         }
         let data = user_data(op::CLOSE, slot.0, generation);
@@ -660,13 +647,14 @@ impl Ring {
                 });
             }
             op::SEND_REST => {
-                let Some(rest) = self.rests[index as usize].take() else {
+                let Some(rest) = self.rests.take(index) else {
                     return;
                 };
                 let socket = &mut self.sockets[rest.slot.at()];
                 if socket.generation != rest.generation || socket.state != State::Open {
                     return;
                 }
+                socket.rest = NO_REST;
                 if result < 0 {
                     return self.fail(rest.slot, -result, on_event);
                 }
