@@ -380,6 +380,9 @@ fn what_a_server_may_not_say_is_an_error() {
     said("Alert", &[(21, b"")]);
     said("Alert", &[(21, &[2, 40, 0])]);
     said("HandshakeFailure", &[(21, &[2, 40])]);
+    // Of the client's certificate: that it is wanted, and whose it is.
+    said("set `tls.cert_file`", &[(21, &[2, 116])]);
+    said("see `tls.cert_file`", &[(21, &[2, 48])]);
     // Messages: empty, of another kind, a request for a certificate that was not offered, longer than any.
     said("Handshake", &[(22, b"")]);
     said("ClientHello", &[(22, &[1, 0, 0, 0])]);
