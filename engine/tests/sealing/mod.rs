@@ -129,11 +129,11 @@ impl Sealing {
         })
     }
 
-    /// Waits for the head of a request, which has no content; `None` when the client has left.
+    /// Waits for a request, which has no content; `None` when the client has left.
     pub fn take_request(&mut self) -> Option<()> {
         loop {
-            if self.plain.ends_with(b"\r\n\r\n") {
-                self.plain.clear();
+            if let Some(end) = self.plain.windows(4).position(|w| w == b"\r\n\r\n") {
+                self.plain.drain(..end + 4);
                 return Some(());
             }
             while !self.open_next() {
