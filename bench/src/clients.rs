@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::process::{Finished, run_pinned};
+use crate::process::{Finished, run_all_pinned, run_pinned};
 use crate::work::{BASE_URL, Plan, Work};
 use crate::{Outcome, floor};
 
@@ -31,7 +31,7 @@ pub(crate) struct Run {
 }
 
 /// What a client says that it did.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Report {
     pub(crate) requests: u64,
     /// Requests that failed, by status or by connection.
@@ -144,31 +144,55 @@ impl Client {
             }
             Self::Loadr(path) => {
                 let folder = tempfile::tempdir()?;
-                let summary = folder.path().join("summary.json");
-                let mut command = Command::new(path);
-                command.arg("run").arg("--quiet");
-                match &work.plan {
-                    Plan::Simple => {
-                        let plan = folder.path().join("plan.yaml");
-                        std::fs::write(&plan, plan_text(&url))?;
-                        command.arg(plan);
-                    }
-                    Plan::File(plan) => {
-                        command.arg(plan);
-                    }
+                let processes = if work.is_split { work.cores.len() } else { 1 };
+                let (mut commands, mut summaries) = (Vec::new(), Vec::new());
+                for cores in work.cores.chunks(work.cores.len() / processes) {
+                    let summary = folder.path().join(format!("{}.json", summaries.len()));
+                    let mut command = loadr_command(path, folder.path(), work, seconds)?;
+                    command.args(["--vus", &(connections / processes as u32).to_string()]);
+                    command.args(["--cores", &core_list(cores)]);
+                    command.arg("--summary-export").arg(&summary);
+                    commands.push((command, cores.to_vec()));
+                    summaries.push(summary);
                 }
-                command.args(["--vus", &connections.to_string()]);
-                command.args(["--duration", &format!("{seconds}s")]);
-                command.args(["--cores", &core_list(&work.cores)]);
-                command.arg("--summary-export").arg(&summary);
-                command.env(BASE_URL, work.base_url());
-                let finished = run(command)?;
-                let text = std::fs::read_to_string(&summary)
-                    .map_err(|error| format!("loadr-fast wrote no summary: {error}"))?;
-                finished.with(Report::of_loadr(&text).ok_or_else(|| unreadable(self, &text))?)
+                let finished = run_all_pinned(commands, limit)?;
+                let mut all = Report::default();
+                for summary in summaries {
+                    let text = std::fs::read_to_string(&summary)
+                        .map_err(|error| format!("loadr-fast wrote no summary: {error}"))?;
+                    let report = Report::of_loadr(&text).ok_or_else(|| unreadable(self, &text))?;
+                    all.requests += report.requests;
+                    all.failed += report.failed;
+                    all.per_second += report.per_second;
+                }
+                finished.with(all)
             }
         }
     }
+}
+
+/// What is the same for every process of it.
+fn loadr_command(
+    program: &Path,
+    folder: &Path,
+    work: &Work,
+    seconds: u64,
+) -> std::io::Result<Command> {
+    let mut command = Command::new(program);
+    command.arg("run").arg("--quiet");
+    match &work.plan {
+        Plan::Simple => {
+            let plan = folder.join("plan.yaml");
+            std::fs::write(&plan, plan_text(&work.url()))?;
+            command.arg(plan);
+        }
+        Plan::File(plan) => {
+            command.arg(plan);
+        }
+    }
+    command.args(["--duration", &format!("{seconds}s")]);
+    command.env(BASE_URL, work.base_url());
+    Ok(command)
 }
 
 /// As `--cores` takes them: with the last comma one core is a list, too.

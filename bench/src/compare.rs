@@ -20,13 +20,17 @@ pub(crate) fn run(arguments: &CompareArguments) -> Outcome<()> {
         eprintln!("note: {note}");
     }
     let machine = Machine::here();
-    let server = Rc::new(RefCell::new(Server::start(&[arguments.server_core])?));
+    let server = Rc::new(RefCell::new(Server::start(
+        &[arguments.server_core],
+        false,
+    )?));
     let work = Work {
         address: server.borrow().address,
         is_tls: false,
         path: arguments.path.clone(),
         connections: arguments.connections,
         cores: vec![arguments.client_core],
+        is_split: false,
         plan: arguments.plan.clone().map_or(Plan::Simple, Plan::File),
     };
     // Uncounted: what is slow once only is slow here.

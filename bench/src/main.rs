@@ -67,6 +67,8 @@ enum Command {
     Serve {
         #[arg(long, value_delimiter = ',', required = true)]
         cores: Vec<usize>,
+        #[arg(long)]
+        tls: bool,
     },
 }
 
@@ -202,7 +204,7 @@ fn main() -> ExitCode {
             connections,
             seconds,
         } => floor::run(address, &path, connections, seconds),
-        Command::Serve { cores } => serve::run(&cores),
+        Command::Serve { cores, tls } => serve::run(&cores, tls),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -89,7 +89,7 @@ impl Setup<'_> {
 
     fn measure(self, vus: u32) -> Outcome<Resident> {
         // A target of its own: it may still be closing what an earlier run had.
-        let mut server = Server::start(&[self.server_core])?;
+        let mut server = Server::start(&[self.server_core], false)?;
         let folder = tempfile::tempdir()?;
         let plan = folder.path().join("plan.yaml");
         fs::write(&plan, plan_text(&server, vus))?;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -26,49 +26,104 @@ pub(crate) struct Finished {
 /// Runs `command` on `cores` until it ends; after `limit` it is killed, which is an error, as is a failure of its own.
 ///
 /// No other child process of this one may end meanwhile: its CPU would be counted in.
-pub(crate) fn run_pinned(
-    mut command: Command,
-    cores: &[usize],
+pub(crate) fn run_pinned(command: Command, cores: &[usize], limit: Duration) -> Outcome<Finished> {
+    run_all_pinned(vec![(command, cores.to_vec())], limit)
+}
+
+/// The same for several at once, each on cores of its own: what they print is one after the other, their CPU one sum, and
+/// the time that of all.
+pub(crate) fn run_all_pinned(
+    commands: Vec<(Command, Vec<usize>)>,
     limit: Duration,
 ) -> Outcome<Finished> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
     let before = children_cpu_us()?;
     let start = Instant::now();
-    let mut child = spawn_on(&mut command, cores)?;
-    let stdout = collect(child.stdout.take());
-    let stderr = collect(child.stderr.take());
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
+    let mut running = Vec::new();
+    for (mut command, cores) in commands {
+        running.push(Running::start(&mut command, &cores)?);
+    }
+    while !Running::have_ended(&mut running)? {
         if start.elapsed() > limit {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(format!("{name} did not end within {} s", limit.as_secs()).into());
+            let names: Vec<&str> = running.iter().map(|one| one.name.as_str()).collect();
+            let names = names.join(" and ");
+            return Err(format!("{names} did not end within {} s", limit.as_secs()).into());
         }
         thread::sleep(LOOK_EVERY);
-    };
+    }
     let wall_secs = start.elapsed().as_secs_f64();
     let cpu_us = children_cpu_us()? - before;
-    let stdout = stdout.join().unwrap_or_default();
-    let stderr = stderr.join().unwrap_or_default();
-    if !status.success() {
-        return Err(format!(
-            "{name} failed ({status}): {} {}",
-            stderr.trim(),
-            stdout.trim()
-        )
-        .into());
+    let mut stdout = String::new();
+    for one in running {
+        stdout += &one.output()?;
     }
     Ok(Finished {
         stdout,
         cpu_us,
         wall_secs,
     })
+}
+
+/// A child with what it prints. It is killed on drop if it has not ended by then.
+struct Running {
+    name: String,
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    fn start(command: &mut Command, cores: &[usize]) -> Outcome<Self> {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = spawn_on(command, cores)?;
+        Ok(Self {
+            name: command.get_program().to_string_lossy().into_owned(),
+            stdout: Some(collect(child.stdout.take())),
+            stderr: Some(collect(child.stderr.take())),
+            child,
+        })
+    }
+
+    fn have_ended(all: &mut [Self]) -> Outcome<bool> {
+        for one in all {
+            if one.child.try_wait()?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What it printed, once it has ended; its failure is an error.
+    fn output(mut self) -> Outcome<String> {
+        let told = |thread: Option<JoinHandle<String>>| {
+            thread
+                .and_then(|thread| thread.join().ok())
+                .unwrap_or_default()
+        };
+        let (stdout, stderr) = (told(self.stdout.take()), told(self.stderr.take()));
+        let status = self.child.wait()?;
+        if status.success() {
+            return Ok(stdout);
+        }
+        let name = &self.name;
+        Err(format!(
+            "{name} failed ({status}): {} {}",
+            stderr.trim(),
+            stdout.trim()
+        )
+        .into())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
 }
 
 /// A child inherits the affinity of the thread that spawns it, so a thread is pinned for that and then ends.
@@ -95,7 +150,7 @@ pub(crate) fn spawn_on(command: &mut Command, cores: &[usize]) -> Outcome<Child>
 }
 
 /// Reads a pipe to its end, so that it never fills.
-fn collect(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
@@ -148,5 +203,13 @@ mod tests {
         assert!(message(shell("echo oh >&2; exit 3"), limit).contains("oh"));
         assert!(message(shell("exec sleep 20"), Duration::from_millis(50)).contains("did not end"));
         assert!(message(Command::new("/no/such"), limit).contains("/no/such"));
+
+        let both = |first: &str, second: &str| {
+            let commands = [first, second].map(|script| (shell(script), vec![0]));
+            run_all_pinned(commands.into(), limit)
+        };
+        let finished = both("sleep 0.05; echo a", "echo b").unwrap();
+        assert_eq!(finished.stdout, "a\nb\n");
+        assert!(both("exit 0", "exit 3").is_err());
     }
 }

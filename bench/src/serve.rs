@@ -12,12 +12,13 @@ use crate::Outcome;
 use crate::process::cpu_us;
 
 /// The child: prints its address, then for each line of input a [`Usage`]; ends when the input does.
-pub(crate) fn run(cores: &[usize]) -> Outcome<()> {
+pub(crate) fn run(cores: &[usize], is_tls: bool) -> Outcome<()> {
     let target = Target::start(&Settings {
         threads: cores.len(),
         cores: Some(cores.to_vec()),
         // Where clients have the same cores, neither waits for a core that is not its own.
         by_core: true,
+        is_tls,
         ..Settings::loopback()
     })?;
     let mut out = std::io::stdout();
@@ -51,10 +52,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// One thread on each core.
-    pub(crate) fn start(cores: &[usize]) -> Outcome<Self> {
+    pub(crate) fn start(cores: &[usize], is_tls: bool) -> Outcome<Self> {
         let list: Vec<String> = cores.iter().map(ToString::to_string).collect();
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", "--cores", &list.join(",")])
+            .args(is_tls.then_some("--tls"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

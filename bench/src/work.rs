@@ -16,6 +16,8 @@ pub(crate) struct Work {
     pub(crate) connections: u32,
     /// Where the client runs, with all its threads.
     pub(crate) cores: Vec<usize>,
+    /// Whether loadr-fast is a process of its own on each core, with its share of the connections.
+    pub(crate) is_split: bool,
     /// What loadr-fast does; the others ask for `path`.
     pub(crate) plan: Plan,
 }

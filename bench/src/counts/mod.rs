@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &CountsArguments) -> Outcome<()> {
     // On another core than what is counted, where there is one: they take turns.
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let core = |at: usize| cores.get(at % cores.len().max(1)).map_or(0, |c| c.id);
-    let server = Server::start(&[core(1)])?;
+    let server = Server::start(&[core(1)], false)?;
     let valgrind = Valgrind {
         loadr,
         base_url: format!("http://{}", server.address),

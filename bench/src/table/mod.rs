@@ -131,15 +131,15 @@ impl Setting<'_> {
 
     fn start(&self, target: Target) -> Outcome<Running> {
         let (client, server) = (self.arguments.client_core, self.arguments.server_core);
-        let canned = |cores: &[usize]| {
-            Server::start(cores).map(|server| Running::Canned(Rc::new(RefCell::new(server))))
+        let (cores, is_tls): (&[usize], bool) = match target {
+            Target::Apart => (&[server], false),
+            Target::Tls => (&[server], true),
+            Target::Together => (&[client], false),
+            Target::TogetherOnBoth => (&[client, server], false),
+            Target::Nginx => return Nginx::start(server).map(Running::Nginx),
         };
-        match target {
-            Target::Apart => canned(&[server]),
-            Target::Together => canned(&[client]),
-            Target::TogetherOnBoth => canned(&[client, server]),
-            Target::Tls => Nginx::start(server).map(Running::Tls),
-        }
+        let server = Server::start(cores, is_tls)?;
+        Ok(Running::Canned(Rc::new(RefCell::new(server))))
     }
 
     fn contender(&self, side: &Side, client: Client, running: &Running) -> Outcome<Contender> {
@@ -150,15 +150,18 @@ impl Setting<'_> {
             work: Work {
                 address: match running {
                     Running::Canned(server) => server.borrow().address,
-                    Running::Tls(nginx) => nginx.address,
+                    Running::Nginx(nginx) => nginx.address,
                 },
-                is_tls: side.target == Target::Tls,
+                is_tls: matches!(side.target, Target::Tls | Target::Nginx),
                 path: side.path.to_owned(),
                 connections: side.connections,
                 cores: match side.target {
                     Target::TogetherOnBoth => vec![client_core, server_core],
-                    Target::Apart | Target::Tls | Target::Together => vec![client_core],
+                    Target::Apart | Target::Tls | Target::Nginx | Target::Together => {
+                        vec![client_core]
+                    }
                 },
+                is_split: side.is_split,
                 plan: match side.plan {
                     Some(name) => Plan::File(plan(name)?),
                     None => Plan::Simple,
@@ -166,7 +169,7 @@ impl Setting<'_> {
             },
             server: match running {
                 Running::Canned(server) => Some(Rc::clone(server)),
-                Running::Tls(_) => None,
+                Running::Nginx(_) => None,
             },
         })
     }
@@ -175,7 +178,7 @@ impl Setting<'_> {
 /// A target that runs while a row is measured.
 enum Running {
     Canned(Rc<RefCell<Server>>),
-    Tls(Nginx),
+    Nginx(Nginx),
 }
 
 /// A plan of the harness's own.

@@ -44,7 +44,8 @@ struct GoalResult {
     ratio: String,
     /// Pair by pair.
     seen: Spread,
-    at_most: f64,
+    /// `None`: there is no goal.
+    at_most: Option<f64>,
 }
 
 impl RowResult {
@@ -78,7 +79,7 @@ impl RowResult {
         let ratio = GoalResult {
             ratio: "resident bytes a user".to_owned(),
             seen: Spread::of(bytes),
-            at_most,
+            at_most: Some(at_most),
         };
         Self {
             name: IDLE,
@@ -136,15 +137,17 @@ impl Results {
                 at_most,
             } in &row.ratios
             {
-                let mark = match seen.median <= *at_most {
+                let mark = match at_most {
                     _ if row.failed() > 0 => "requests failed",
-                    true => "reached",
-                    false => "not reached",
+                    Some(at_most) if seen.median <= *at_most => "reached",
+                    Some(_) => "not reached",
+                    None => "to compare",
                 };
+                let goal = at_most.map_or_else(|| "–".to_owned(), |most| format!("≤ {most}"));
                 let digits = if row.name == IDLE { 0 } else { 3 };
                 writeln!(
                     out,
-                    "| {} | {ratio} | ≤ {at_most} | {:.digits$} | {:.digits$} – {:.digits$} | {mark} |",
+                    "| {} | {ratio} | {goal} | {:.digits$} | {:.digits$} – {:.digits$} | {mark} |",
                     row.what, seen.median, seen.min, seen.max
                 )?;
             }

@@ -21,6 +21,8 @@ pub(crate) struct Side {
     pub(crate) path: &'static str,
     /// A plan in `bench/plans`, for loadr-fast.
     pub(crate) plan: Option<&'static str>,
+    /// Whether a process of its own runs on each core, with its share of the connections.
+    pub(crate) is_split: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +38,10 @@ pub(crate) enum Who {
 pub(crate) enum Target {
     /// The built-in target on a core of its own, the client on another.
     Apart,
-    /// nginx with TLS 1.3 on a core of its own, the client on another.
+    /// The built-in target with TLS on a core of its own, the client on another.
     Tls,
+    /// nginx with TLS 1.3 on a core of its own, the client on another.
+    Nginx,
     /// The built-in target on the client's core.
     Together,
     /// The built-in target on both cores, and the client as well.
@@ -50,7 +54,8 @@ pub(crate) struct Goal {
     pub(crate) of: &'static str,
     pub(crate) to: &'static str,
     pub(crate) figure: Figure,
-    pub(crate) at_most: f64,
+    /// `None`: there is no goal, it is there to compare with.
+    pub(crate) at_most: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +72,7 @@ const fn side(name: &'static str, client: Who, connections: u32) -> Side {
         target: Target::Apart,
         path: "/",
         plan: None,
+        is_split: false,
     }
 }
 
@@ -86,7 +92,7 @@ const fn cpu(of: &'static str, to: &'static str, at_most: f64) -> Goal {
         of,
         to,
         figure: Figure::CpuPerRequest,
-        at_most,
+        at_most: Some(at_most),
     }
 }
 
@@ -95,7 +101,15 @@ const fn rate(of: &'static str, to: &'static str, at_most: f64) -> Goal {
         of,
         to,
         figure: Figure::RequestsPerSecond,
-        at_most,
+        at_most: Some(at_most),
+    }
+}
+
+/// The same without a goal.
+const fn beside(goal: Goal) -> Goal {
+    Goal {
+        at_most: None,
+        ..goal
     }
 }
 
@@ -137,8 +151,12 @@ pub(crate) const ROWS: &[Row] = &[
         sides: &[
             side("loadr-fast", Who::Loadr, 5000),
             side("wrk", Who::Wrk, 5000),
+            side("floor", Who::Floor, 5000),
         ],
-        goals: &[rate("wrk", "loadr-fast", 0.52)],
+        goals: &[
+            rate("wrk", "loadr-fast", 0.52),
+            beside(rate("wrk", "floor", 0.0)),
+        ],
     },
     Row {
         name: "plugin",
@@ -181,13 +199,38 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     },
     Row {
+        name: "nginx",
+        what: "64, TLS 1.3, nginx, which is slower than its clients",
+        sides: &[
+            placed(side("loadr-fast", Who::Loadr, 64), Target::Nginx),
+            placed(side("wrk", Who::Wrk, 64), Target::Nginx),
+            placed(side("oha", Who::Oha, 64), Target::Nginx),
+        ],
+        goals: &[
+            cpu("loadr-fast", "wrk", 0.75),
+            cpu("loadr-fast", "oha", 0.70),
+        ],
+    },
+    Row {
         name: "shards",
         what: "64, two shards on two cores and one on one, the target on the same cores",
         sides: &[
             placed(side("two shards", Who::Loadr, 64), Target::TogetherOnBoth),
             placed(side("one shard", Who::Loadr, 64), Target::Together),
+            Side {
+                is_split: true,
+                ..placed(
+                    side("two processes", Who::Loadr, 64),
+                    Target::TogetherOnBoth,
+                )
+            },
         ],
-        goals: &[cpu("two shards", "one shard", 1.05)],
+        goals: &[
+            cpu("two shards", "one shard", 1.05),
+            // What two that share nothing cost on the same cores is the machine's doing.
+            cpu("two shards", "two processes", 1.05),
+            beside(cpu("two processes", "one shard", 0.0)),
+        ],
     },
     Row {
         name: "16k",

@@ -238,6 +238,12 @@ impl Connection {
         at
     }
 
+    /// Nothing more is read; it closes when all is sent.
+    pub(crate) fn end(&mut self) {
+        self.state = State::Closing;
+        self.input.clear();
+    }
+
     /// The time of [`Connection::alarm_ns`] has come. Returns whether to close now.
     pub(crate) fn alarm(&mut self, service: &mut Service, out: &mut Vec<u8>) -> bool {
         match std::mem::replace(&mut self.state, State::Head) {

@@ -29,6 +29,7 @@ mod peer;
 mod reply;
 mod request;
 mod routes;
+mod tls;
 mod worker;
 
 use std::fmt;
@@ -39,6 +40,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use loadr_ring::{Port, RingWaker, SetupError};
+use rustls::ServerConfig;
 
 pub use reply::CANNED_RESPONSE;
 pub use request::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
@@ -58,6 +60,8 @@ pub struct Settings {
     /// Whether each thread serves what comes from its own core, as a server with a thread a core does. What comes from cores
     /// without a thread is spread over all of them.
     pub by_core: bool,
+    /// Whether it speaks TLS (1.2 and 1.3), with a certificate that it signs itself as it starts.
+    pub is_tls: bool,
 }
 
 impl Settings {
@@ -69,6 +73,7 @@ impl Settings {
             threads: 1,
             cores: None,
             by_core: false,
+            is_tls: false,
         }
     }
 }
@@ -82,6 +87,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// No thread can be pinned to this core.
     Core(usize),
+    /// No certificate can be made.
+    Tls(io::Error),
     /// A thread cannot be made, or ended as it began.
     Thread(io::Error),
 }
@@ -99,6 +106,7 @@ impl fmt::Display for StartError {
                     "the target cannot be pinned to core {core}: is it in the affinity mask (`taskset -cp $$`)?"
                 )
             }
+            Self::Tls(error) => write!(f, "the target has no certificate: {error}"),
             Self::Thread(error) => write!(f, "the target has no thread: {error}"),
         }
     }
@@ -108,7 +116,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Ring(error) => Some(error),
-            Self::Listen(_, error) | Self::Thread(error) => Some(error),
+            Self::Listen(_, error) | Self::Tls(error) | Self::Thread(error) => Some(error),
             Self::Core(_) => None,
         }
     }
@@ -135,6 +143,10 @@ impl Target {
     /// See [`StartError`].
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
         let orders = Orders::new();
+        let tls = match settings.is_tls {
+            true => Some(tls::config(settings.address.ip()).map_err(StartError::Tls)?),
+            false => None,
+        };
         // Dropped on an early return, which stops the threads made so far.
         let mut target = Self {
             address: settings.address,
@@ -151,7 +163,7 @@ impl Target {
                 Some(core) if settings.by_core => Port::SharedByCore(core),
                 _ => Port::Shared,
             };
-            target.add_thread(index, (core, port), orders)?;
+            target.add_thread(index, (core, port), (orders, tls.clone()))?;
         }
         Ok(target)
     }
@@ -160,7 +172,7 @@ impl Target {
         &mut self,
         index: usize,
         (core, port): (Option<usize>, Port),
-        orders: Orders,
+        (orders, tls): (Orders, Option<Arc<ServerConfig>>),
     ) -> Result<(), StartError> {
         let shared = Arc::new(Shared::default());
         let (started, outcome) = mpsc::channel();
@@ -170,7 +182,7 @@ impl Target {
             .spawn({
                 let shared = Arc::clone(&shared);
                 // A ring belongs to the thread that makes it, so each is made on its own.
-                move || match Worker::new((address, port), core, orders, shared) {
+                move || match Worker::new((address, port), core, (orders, tls), shared) {
                     Ok((worker, bound)) => {
                         let _ = started.send(Ok((bound, worker.waker())));
                         worker.run();

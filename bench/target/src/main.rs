@@ -25,6 +25,9 @@ struct Arguments {
     /// Each thread serves the connections that come from its own core.
     #[arg(long, requires = "cores")]
     by_core: bool,
+    /// Speak TLS 1.2 and 1.3, with a certificate that it signs itself: clients have to do without checking it.
+    #[arg(long)]
+    tls: bool,
     /// End after so many seconds.
     #[arg(long)]
     seconds: Option<u64>,
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         threads: arguments.threads,
         cores: arguments.cores,
         by_core: arguments.by_core,
+        is_tls: arguments.tls,
     };
     let target = match Target::start(&settings) {
         Ok(target) => target,

@@ -3,6 +3,7 @@
 use loadr_ring::Slot;
 
 use crate::connection::{Connection, Service};
+use crate::tls::Session;
 
 /// Buffers of a connection that grew beyond this are freed when they are empty.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
@@ -14,7 +15,9 @@ pub(crate) struct Peer {
     pub(crate) serial: u64,
     pub(crate) is_open: bool,
     pub(crate) connection: Connection,
-    /// Rendered bytes that are not sent, from `sent` on.
+    /// `None`: it is plain.
+    pub(crate) tls: Option<Box<Session>>,
+    /// Bytes for the socket that are not sent, from `sent` on.
     pub(crate) backlog: Vec<u8>,
     pub(crate) sent: usize,
     /// The time of its timer, so that none is set twice.
@@ -26,12 +29,13 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(slot: Slot, serial: u64) -> Self {
+    pub(crate) fn new(slot: Slot, serial: u64, tls: Option<Box<Session>>) -> Self {
         Self {
             slot,
             serial,
             is_open: true,
             connection: Connection::new(),
+            tls,
             backlog: Vec::new(),
             sent: 0,
             alarm_ns: None,
@@ -41,8 +45,9 @@ impl Peer {
     }
 
     /// Another connection in the same slot; what the earlier one had allocated serves again.
-    pub(crate) fn renew(&mut self, serial: u64) {
+    pub(crate) fn renew(&mut self, serial: u64, tls: Option<Box<Session>>) {
         self.serial = serial;
+        self.tls = tls;
         self.is_open = true;
         self.connection.renew();
         self.backlog.clear();

@@ -11,6 +11,7 @@ use loadr_ring::clock::now_ns;
 use loadr_ring::{Event, Port, Ring, RingWaker, SendError, Slot};
 use nix::sys::prctl::set_timerslack;
 use nix::sys::resource::{Resource, getrlimit};
+use rustls::ServerConfig;
 
 use crate::StartError;
 use crate::connection::Service;
@@ -18,6 +19,7 @@ use crate::orders::Orders;
 use crate::peer::{Peer, advance_input, clear, peer};
 use crate::reply::PIECE_BYTES;
 use crate::request::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
+use crate::tls::Session;
 
 /// How many connections a thread serves at once, if the limit on open files allows so many.
 const CONNECTIONS_MAX: u32 = 12_000;
@@ -56,8 +58,13 @@ pub(crate) struct Worker {
     blocked: usize,
     timers: BinaryHeap<Reverse<(u64, u64, usize)>>,
     serial: u64,
-    /// The answers being rendered.
+    /// The answers being rendered; then, with TLS, sealed.
     out: Vec<u8>,
+    tls: Option<Arc<ServerConfig>>,
+    /// What was in the bytes that a socket received, with TLS.
+    plain: Vec<u8>,
+    /// Takes turns with `out` when that is sealed.
+    spare: Vec<u8>,
 }
 
 impl Worker {
@@ -65,7 +72,7 @@ impl Worker {
     pub(crate) fn new(
         (address, port): (SocketAddr, Port),
         core: Option<usize>,
-        orders: Orders,
+        (orders, tls): (Orders, Option<Arc<ServerConfig>>),
         shared: Arc<Shared>,
     ) -> Result<(Self, SocketAddr), StartError> {
         if let Some(core) = core
@@ -95,6 +102,9 @@ impl Worker {
             timers: BinaryHeap::new(),
             serial: 0,
             out: Vec::with_capacity(2 * PIECE_BYTES),
+            tls,
+            plain: Vec::new(),
+            spare: Vec::new(),
         };
         Ok((worker, bound))
     }
@@ -166,11 +176,17 @@ impl Worker {
         if self.peers.len() <= slot.at() {
             self.peers.resize_with(slot.at() + 1, || None);
         }
+        let tls = match self.tls.as_ref().map(Session::new) {
+            Some(Ok(session)) => Some(session),
+            None => None,
+            // It cannot be for this connection's sake; the client sees that it is closed.
+            Some(Err(_)) => return self.ring.close(slot),
+        };
         self.serial += 1;
         let place = &mut self.peers[slot.at()];
         match place {
-            Some(peer) => peer.renew(self.serial),
-            None => *place = Some(Box::new(Peer::new(slot, self.serial))),
+            Some(peer) => peer.renew(self.serial, tls),
+            None => *place = Some(Box::new(Peer::new(slot, self.serial, tls))),
         }
     }
 
@@ -181,19 +197,28 @@ impl Worker {
         };
         self.out.clear();
         loop {
-            let bytes = self.ring.received(slot);
+            let mut bytes = self.ring.received(slot);
             let len = bytes.len();
             if len == 0 {
                 break;
             }
             let connection = &mut peer.connection;
+            let mut is_broken = false;
+            if let Some(tls) = &mut peer.tls {
+                self.plain.clear();
+                match tls.open(bytes, &mut self.plain) {
+                    Ok(has_ended) => connection.has_ended |= has_ended,
+                    Err(_) => is_broken = true,
+                }
+                bytes = &self.plain;
+            }
             if connection.input.is_empty() {
                 let done = if peer.backlog.is_empty() {
                     connection.advance(bytes, &mut self.service, &mut self.out)
                 } else {
                     0
                 };
-                if done < len {
+                if done < bytes.len() {
                     connection.input.extend_from_slice(&bytes[done..]);
                 }
             } else {
@@ -206,6 +231,9 @@ impl Worker {
                 }
             }
             self.ring.consume(slot, len);
+            if is_broken {
+                peer.connection.end();
+            }
         }
         if peer.connection.input.len() > INPUT_BYTES_MAX {
             return self.close(slot);
@@ -219,6 +247,7 @@ impl Worker {
         let Some(peer) = peer(&mut self.peers, slot) else {
             return;
         };
+        seal(peer, &mut self.out, &mut self.spare);
         if !self.out.is_empty() {
             let is_next = peer.backlog.is_empty() && self.out.len() <= PIECE_BYTES;
             match is_next.then(|| self.ring.send(slot, &self.out)) {
@@ -296,6 +325,7 @@ impl Worker {
         }
         if peer.connection.is_streaming() {
             peer.connection.stream(&mut self.out);
+            seal(peer, &mut self.out, &mut self.spare);
             let _ = self.ring.send(slot, &self.out);
             return self.make_due(slot);
         }
@@ -379,5 +409,18 @@ impl Worker {
         for _ in 0..2 {
             self.ring.turn(Some(0), |_| {});
         }
+    }
+}
+
+/// Seals what is rendered for a connection, if it has TLS.
+#[inline]
+fn seal(peer: &mut Peer, out: &mut Vec<u8>, spare: &mut Vec<u8>) {
+    if let Some(tls) = &mut peer.tls {
+        let connection = &peer.connection;
+        tls.seal(
+            out,
+            spare,
+            connection.is_over() && connection.input.is_empty(),
+        );
     }
 }
