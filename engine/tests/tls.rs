@@ -7,6 +7,7 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pki::Pki;
 use rustls::{
@@ -157,6 +158,37 @@ fn a_redirect_leads_from_plain_to_tls() {
     ));
     assert_no_failure(&summary);
     assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn a_server_that_is_not_trusted_is_told_so() {
+    let (pki, others) = (Pki::new(), Pki::of("others"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (hears, told) = std::sync::mpsc::channel();
+    let config = Arc::new(pki.server(BOTH, false));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let heard = StreamOwned::new(connection, stream.unwrap()).read(&mut [0; 99]);
+            hears
+                .send(heard.map_err(|error| error.to_string()))
+                .unwrap();
+        }
+    });
+    for pin in ["", ", max_version: \"1.2\""] {
+        let tls = format!("{}{pin}", others.trust());
+        let summary = run(&once(&http(address, &tls), &step("/", "")));
+        let kinds: Vec<String> = outcomes(&summary).into_iter().map(|o| o.2).collect();
+        assert_eq!(kinds, ["tls"]);
+        // The probe before the run leaves without a word.
+        let is_said = |why: &String| !why.contains("end of file");
+        let hear = || told.recv_timeout(Duration::from_secs(20)).unwrap();
+        let why = std::iter::repeat_with(hear)
+            .find_map(|heard| heard.err().filter(is_said))
+            .unwrap();
+        assert!(why.contains("UnknownCA"), "{why}");
+    }
 }
 
 /// A proxy that makes tunnels to where it is asked, or answers `refusal`; each `CONNECT` it got, from line to empty line.

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use rustls::client::UnbufferedClientConnection;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
+    UnbufferedStatus,
 };
 use rustls::{AlertDescription, ClientConfig, Error, ProtocolVersion};
 
@@ -204,14 +205,23 @@ impl Session {
         loop {
             let UnbufferedStatus { mut discard, state } =
                 connection.process_tls_records(&mut incoming[at..]);
-            let is_done = match state.map_err(|error| said(&error))? {
-                ConnectionState::EncodeTlsData(mut encode) => {
-                    append(&mut self.outgoing, 0, |space| {
-                        encode.encode(space).map_err(|error| match error {
-                            EncodeError::InsufficientSize(needed) => Some(needed),
-                            EncodeError::AlreadyEncoded => None,
-                        })
-                    })?;
+            let state = match state {
+                Ok(state) => state,
+                Err(error) => {
+                    // What is left to say is its alert; while there is, nothing more is read.
+                    while connection.wants_write()
+                        && let Ok(ConnectionState::EncodeTlsData(data)) =
+                            connection.process_tls_records(&mut []).state
+                    {
+                        encode(data, &mut self.outgoing)?;
+                    }
+                    self.layer = Layer::Broken;
+                    return Err(said(&error));
+                }
+            };
+            let is_done = match state {
+                ConnectionState::EncodeTlsData(data) => {
+                    encode(data, &mut self.outgoing)?;
                     false
                 }
                 ConnectionState::TransmitTlsData(transmit) => {
@@ -286,6 +296,19 @@ fn said(error: &Error) -> String {
         _ => return error.to_string(),
     };
     format!("{error}: {why}")
+}
+
+/// Appends what rustls has to say.
+fn encode(
+    mut data: EncodeTlsData<'_, ClientConnectionData>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    append(out, 0, |space| {
+        data.encode(space).map_err(|error| match error {
+            EncodeError::InsufficientSize(needed) => Some(needed),
+            EncodeError::AlreadyEncoded => None,
+        })
+    })
 }
 
 /// Appends what `write` puts into the space it is given: as much as is guessed, and then what it says it needs.
