@@ -239,7 +239,7 @@ fn the_steady_state_allocates_nothing() {
         let http = if name.contains("proxy") {
             format!("base_url: \"http://shop.test\", tracing: true, proxy: \"{base_url}\"")
         } else if name.contains("TLS") {
-            let body_len = if name.contains("bodies") { 40_000 } else { 2 };
+            let body_len = if name.contains("bodies") { 17_000 } else { 2 };
             let (address, tls) = (secure(&pki, body_len), pki.trust());
             format!("base_url: \"https://{address}\", tls: {{ {tls} }}")
         } else {

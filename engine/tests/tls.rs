@@ -223,7 +223,7 @@ fn tunnels(refusal: Option<&'static [u8]>) -> (SocketAddr, Arc<Mutex<Vec<String>
                 client
                     .write_all(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 Conn")
                     .unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
                 client.write_all(b"ected\r\nx: y\r\n\r\n").unwrap();
                 let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 std::thread::spawn(move || std::io::copy(&mut from, &mut to));
