@@ -431,11 +431,28 @@ fn segments_that_are_missing_are_named() {
         let (code, _, stderr) = output(&["merge", &first, &again]);
         assert!(code == 1 && stderr.contains(says), "{stderr}");
     }
-    let (whole, _) = merged(
-        &[&first, &third, &as_segment("c.hlog", 1, 3)],
-        &runs.path("whole.json"),
-    );
+    let second = as_segment("c.hlog", 1, 3);
+    let (whole, _) = merged(&[&first, &third, &second], &runs.path("whole.json"));
     assert_eq!(whole["merged"]["missing"].as_array().unwrap().len(), 0);
+
+    // What was merged without it is merged with it, in any order.
+    let parts = runs.path("parts.hlog");
+    let arguments = ["merge", "--allow-missing", &first, &third];
+    let (code, _, stderr) = output(&[&arguments[..], &["--histograms", &parts]].concat());
+    assert_eq!(code, 0, "{stderr}");
+    for files in [[&parts, &second], [&second, &parts]] {
+        let files = files.map(String::as_str);
+        let (again, _) = merged(&files, &runs.path("again.json"));
+        assert_eq!(again["merged"]["missing"].as_array().unwrap().len(), 0);
+        let all = again["merged"]["segments"].as_array().unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!(again["metrics"], whole["metrics"]);
+    }
+    let (code, _, stderr) = output(&["merge", "--allow-missing", &parts]);
+    assert!(
+        code == 0 && stderr.matches("segment 1 of 3 is missing").count() == 1,
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -16,10 +16,10 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Adds what is in a file: a run, or several that were merged. Takes it out of the summary.
-    pub(super) fn add(&mut self, path: &Path, summary: &mut Summary) -> Result<(), String> {
+    /// Adds what is in a file: a run, or several that were merged.
+    pub(super) fn add(&mut self, path: &Path, summary: &Summary) -> Result<(), String> {
         let fail = |what: &str| format!("{}: {what}", path.display());
-        let merged = summary.merged.take().unwrap_or_default();
+        let merged = summary.merged.clone().unwrap_or_default();
         let runs = if merged.runs.is_empty() {
             vec![summary.run_id.clone()]
         } else {
@@ -57,7 +57,10 @@ impl Members {
                 _ => self.from.segments.push(segment),
             }
         }
-        self.from.missing.extend(merged.missing);
+        // Which segments are missing is seen once all are there.
+        let others = merged.missing.into_iter();
+        let others = others.filter(|line| !is_of_missing_segments(line));
+        self.from.missing.extend(others);
         Ok(())
     }
 
@@ -68,6 +71,7 @@ impl Members {
     }
 }
 
+/// One line for each, and how many more there are: as [`is_of_missing_segments`] knows them.
 fn missing_segments(segments: &[Segment]) -> Vec<String> {
     let Some(of) = segments.iter().map(|segment| segment.of).max() else {
         return Vec::new();
@@ -88,6 +92,16 @@ fn missing_segments(segments: &[Segment]) -> Vec<String> {
         ));
     }
     missing
+}
+
+/// Whether [`missing_segments`] made this line.
+fn is_of_missing_segments(line: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u32>().is_ok();
+    let middle = |start, end| line.strip_prefix(start)?.strip_suffix(end);
+    middle("segment ", " is missing")
+        .and_then(|middle| middle.split_once(" of "))
+        .is_some_and(|(index, of)| is_number(index) && is_number(of))
+        || middle("and ", " more segments are missing").is_some_and(is_number)
 }
 
 /// Only runs of one plan are one run.

@@ -117,7 +117,7 @@ impl Merge {
         if is_part(&summary) {
             self.generators.add_start(path, summary.started_ms);
         }
-        self.members.add(path, &mut summary)?;
+        self.members.add(path, &summary)?;
         self.series
             .add(&mut summary, series)
             .map_err(|what| fail(&what))?;
