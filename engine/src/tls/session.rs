@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
 };
-use rustls::{ClientConfig, ProtocolVersion};
+use rustls::{ClientConfig, InvalidMessage, ProtocolVersion};
 
 use super::records::Records;
 
@@ -199,7 +199,7 @@ impl Session {
         loop {
             let UnbufferedStatus { mut discard, state } =
                 connection.process_tls_records(&mut incoming[at..]);
-            let is_done = match state.map_err(|error| error.to_string())? {
+            let is_done = match state.map_err(|error| explained(&error, self.is_open))? {
                 ConnectionState::EncodeTlsData(mut encode) => {
                     append(&mut self.outgoing, 0, |space| {
                         encode.encode(space).map_err(|error| match error {
@@ -256,6 +256,20 @@ impl Session {
             Some(_) => Err("the TLS connection cannot carry a request".to_owned()),
             None => Ok(at),
         }
+    }
+}
+
+/// What the library says of an error, with what to do about those that whoever writes a first plan meets.
+#[cold]
+fn explained(error: &rustls::Error, is_open: bool) -> String {
+    match error {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) if !is_open => {
+            "what answers there speaks no TLS: write `http://`, or the port that has TLS".to_owned()
+        }
+        rustls::Error::InvalidCertificate(_) => format!(
+            "{error}: `defaults.http.tls` says whom to trust (`ca_file`), or `--insecure` trusts anyone"
+        ),
+        _ => error.to_string(),
     }
 }
 
