@@ -1,5 +1,6 @@
 //! What the view of the terminal looks like: a function of what was seen of the run and the size of the screen.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use loadr_engine::RunState;
@@ -61,6 +62,8 @@ impl Theme {
     }
 }
 
+/// So many characters of a threshold's metric are always shown.
+const METRIC_MIN: usize = 6;
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 
 /// What is drawn.
@@ -307,8 +310,8 @@ impl View<'_> {
             None => format!(" of {} at most", count(frame.vus_max.into())),
         };
         let iterations = match p.iterations_wanted_ps {
-            Some(wanted) => format!("{} of {} iter/s", rate(p.iterations_ps), rate(wanted)),
-            None => format!("{} iter/s", rate(p.iterations_ps)),
+            Some(wanted) => format!("{} of {} iter/s", grouped(p.iterations_ps), grouped(wanted)),
+            None => format!("{} iter/s", grouped(p.iterations_ps)),
         };
         let dropped = match frame.dropped {
             Some(0) => Line::styled("0 dropped", self.theme.good()),
@@ -407,9 +410,14 @@ impl View<'_> {
                 let observed = t
                     .observed
                     .map_or_else(|| "no samples".to_owned(), |value| format!("{value:.3}"));
+                // Of what has no room for all of it, the metric's end is what is missed least.
+                let beside = format!("✓ : {}  {observed}", t.expression);
+                let room = usize::from(area.width.saturating_sub(2))
+                    .saturating_sub(beside.chars().count());
+                let metric = shortened(&t.metric, room.max(METRIC_MIN));
                 Line::from(vec![
                     mark,
-                    Span::raw(format!("{}: {}", t.metric, t.expression)),
+                    Span::raw(format!("{metric}: {}", t.expression)),
                     Span::styled(format!("  {observed}"), self.theme.faint()),
                 ])
             })
@@ -462,7 +470,7 @@ impl View<'_> {
             _ => " Ctrl-C stops · p pauses",
         };
         let right = match (self.said, self.url) {
-            (Some(said), _) => Line::styled(said.trim().to_owned(), self.theme.warning()),
+            (Some(said), _) => Line::styled(said.trim(), self.theme.warning()),
             (None, Some(url)) => Line::from(vec![
                 Span::styled("live page: ", self.theme.faint()),
                 Span::raw(url),
@@ -475,7 +483,14 @@ impl View<'_> {
         ])
         .areas(area);
         canvas.render_widget(Line::styled(keys, self.theme.faint()), left);
-        canvas.render_widget(right.right_aligned(), right_area);
+        // What has no room is cut at its end, never at its beginning.
+        let has_room = right.width() <= usize::from(right_area.width);
+        let right = if has_room {
+            right.right_aligned()
+        } else {
+            right
+        };
+        canvas.render_widget(right, right_area);
     }
 
     /// The figures that matter most, as many as there is room for.
@@ -512,6 +527,24 @@ impl View<'_> {
         }
         canvas.render_widget(Paragraph::new(lines), area);
     }
+}
+
+/// A rate, with its thousands apart as in all other counts of the view.
+fn grouped(per_second: f64) -> String {
+    if per_second < 1000.0 {
+        rate(per_second)
+    } else {
+        count(per_second.round() as u64)
+    }
+}
+
+/// At most so many characters of a text, with a mark where some are missing.
+fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    if text.chars().count() <= max {
+        return text.into();
+    }
+    let kept: String = text.chars().take(max.saturating_sub(1)).collect();
+    format!("{kept}…").into()
 }
 
 #[cfg(test)]
@@ -567,6 +600,18 @@ mod tests {
         assert!(
             drawn(100, 30, Some(&frame), RunState::Stopping).contains("once more stops at once")
         );
+    }
+
+    #[test]
+    fn eighty_columns_have_room_for_what_thresholds_saw() {
+        let screen = drawn(80, 24, Some(&sample::frame(12.0)), RunState::Running);
+        for text in [
+            "http_req_du…: p(99)<250  0.808│",
+            "http_req_fa…: rate<0.01  0.250│",
+        ] {
+            assert!(screen.contains(text), "`{text}`:\n{screen}");
+        }
+        assert!(screen.contains("99,432 iter/s"), "{screen}");
     }
 
     #[test]
