@@ -51,12 +51,16 @@ fn check(file: &Path, args: &ValidateArgs, sources: &PluginSources) -> Findings 
             errors: diagnostics,
             warnings: Vec::new(),
         },
-        Ok(compiled) => Findings {
-            errors: LoadedPlugins::load(&compiled.program, sources)
-                .err()
-                .unwrap_or_default(),
-            warnings: compiled.warnings,
-        },
+        Ok(compiled) => {
+            let mut errors = loadr_engine::tls_problems(&compiled.program);
+            if let Err(of_plugins) = LoadedPlugins::load(&compiled.program, sources) {
+                errors.extend(of_plugins);
+            }
+            Findings {
+                errors,
+                warnings: compiled.warnings,
+            }
+        }
     }
 }
 

@@ -290,7 +290,7 @@ fn a_certificate_that_nobody_trusts_is_named_as_what_is_in_the_way() {
     })
     .unwrap();
     let url = format!("https://{}/", target.address());
-    let flags = ["--slo", "p(99)<1s", "--step-duration", "1s"];
+    let flags = ["--slo", "p(99)<1s"];
     let refused = capacity(&url, &flags);
     assert_eq!(refused.code, 94, "{}", refused.said());
     // Lines are broken where they are full.
@@ -301,7 +301,7 @@ fn a_certificate_that_nobody_trusts_is_named_as_what_is_in_the_way() {
         "{}",
         refused.said()
     );
-    let more = ["--max-rate", "20", "--confirm", "1s", "--insecure"];
+    let more = ["--max-rate", "20", "--insecure"];
     let taken = capacity(&url, &[&flags[..], &more].concat());
     assert!(matches!(taken.code, 92 | 95 | 98), "{}", taken.said());
     assert!(
