@@ -133,6 +133,20 @@ impl Source {
 }
 
 fn write_bare(out: &mut String, diagnostic: &Diagnostic) -> std::fmt::Result {
+    // A number alone says nothing; what a flag or an argument is about is in the plan's key for it.
+    let key = diagnostic.path.rsplit('.').next().unwrap_or_default();
+    if [
+        "vus",
+        "max_vus",
+        "pre_allocated_vus",
+        "iterations",
+        "rate",
+        "duration",
+    ]
+    .contains(&key)
+    {
+        write!(out, "{key}: ")?;
+    }
     writeln!(out, "{}", diagnostic.message)?;
     match &diagnostic.help {
         Some(help) => writeln!(out, "  help: {help}"),

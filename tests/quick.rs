@@ -229,6 +229,10 @@ fn flags_that_do_not_fit_are_said_to() {
         ),
         (&["run", "ftp://127.0.0.1/"], "`ftp://`"),
         (
+            &["run", "http://127.0.0.1:1/", "-c", "4000000000"],
+            "vus: `4000000000` is more than",
+        ),
+        (
             &["run", "http://127.0.0.1:1/", "--embedded-target"],
             "--embedded-target is for plans",
         ),

@@ -11,6 +11,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -37,6 +38,9 @@ const BUFFER_BYTES: usize = 4096;
 /// The distance between buffers: no power of two, so that their first lines do not share a set of the cache.
 const STRIDE: usize = BUFFER_BYTES + 192;
 const HEADERS_MAX: usize = 32;
+/// So many connections are made between pauses, which are no part of what is measured.
+const CONNECTIONS_AT_ONCE: u32 = 500;
+const CONNECT_PAUSE: Duration = Duration::from_millis(5);
 /// `ENOBUFS`: a receive found no buffer, and has to be armed again.
 const NO_BUFFERS: i32 = -105;
 
@@ -84,7 +88,13 @@ impl<'a> Floor<'a> {
             .setup_cqsize((connections * 4).next_power_of_two().clamp(1024, 65_536))
             .build((connections * 2).next_power_of_two().clamp(64, 4096))?;
         let connections: Vec<Connection> = (0..connections)
-            .map(|_| Connection::open(address))
+            .map(|number| {
+                // The target is to keep up: what its backlog has no room for is refused.
+                if number % CONNECTIONS_AT_ONCE == CONNECTIONS_AT_ONCE - 1 {
+                    thread::sleep(CONNECT_PAUSE);
+                }
+                Connection::open(address)
+            })
             .collect::<io::Result<_>>()?;
         let files: Vec<i32> = connections.iter().map(|c| c.stream.as_raw_fd()).collect();
         ring.submitter().register_files(&files)?;

@@ -5,7 +5,7 @@
 //! | stage | module | makes |
 //! |---|---|---|
 //! | read the YAML, with positions | `document` | a tree of nodes |
-//! | lay `env` and command-line overrides over it | `overlay` | the effective tree |
+//! | lay `env` and command-line overrides over it | `overlay`, `overrides` | the effective tree |
 //! | hold it against the language | `language` | errors for keys and shapes |
 //! | read it | `plan` | the plan as written |
 //! | compile it | `compile` | the [`Program`] |
@@ -49,6 +49,7 @@ mod metrics;
 mod node;
 mod outline;
 mod overlay;
+mod overrides;
 mod plan;
 mod print;
 mod program;
@@ -236,7 +237,7 @@ fn stages(
 ) -> Option<(Program, Option<CapacityPlan>, node::Node)> {
     let document = document::read(text, report)?;
     let (mut document, overlays) = overlay::apply(document, options, report);
-    overlay::override_with(&mut document, options, report);
+    overrides::lay_over(&mut document, options, report);
     language::check_plan(&document, overlays.as_ref(), options.env.as_deref(), report);
     let mut plan = read::read(&document);
     compile::select(&mut plan, &mut document, options, report);

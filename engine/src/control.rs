@@ -10,9 +10,7 @@ use loadr_ring::RingWaker;
 use crate::aggregate::Progress;
 use crate::clock::now_ns;
 use crate::schedule::PlanClock;
-use crate::steer::{
-    Aim, Order, RunState, ScenarioPhase, Status, Steer, SteerError, Steering, Steps,
-};
+use crate::steer::{Aim, Order, ScenarioPhase, Status, Steer, SteerError, Steering, Steps};
 
 /// Why a run ended before its schedule did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,14 +141,7 @@ impl Control {
     pub fn status(&self) -> Status {
         match &*self.steering() {
             Some(steering) => steering.status(self.is_stopped(), now_ns()),
-            None => Status {
-                name: String::new(),
-                state: RunState::Starting,
-                elapsed_secs: 0.0,
-                paused_secs: 0.0,
-                scenarios: Vec::new(),
-                last_second: None,
-            },
+            None => Status::starting(),
         }
     }
 

@@ -159,6 +159,21 @@ pub struct Status {
     pub last_second: Option<SecondStatus>,
 }
 
+impl Status {
+    /// Of a run of which nothing is known yet.
+    #[must_use]
+    pub fn starting() -> Self {
+        Self {
+            name: String::new(),
+            state: RunState::Starting,
+            elapsed_secs: 0.0,
+            paused_secs: 0.0,
+            scenarios: Vec::new(),
+            last_second: None,
+        }
+    }
+}
+
 /// What can be done to a run, wherever it is: in this process ([`crate::Control`]), or in many others.
 pub trait Steer: Send + Sync {
     /// The run as it is now.

@@ -3,7 +3,11 @@
 //! Prints the figures: `cargo test --release -p loadr-engine --test allocations -- --nocapture`.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod pki;
+mod sealing;
+
 use std::alloc::System;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +15,7 @@ use loadr_config::Options;
 use loadr_engine::{Control, LoadedPlugins, PluginSources, RunSpec, Summary};
 use loadr_plugin_host::Cache;
 use loadr_target::{Settings, Target};
+use pki::Pki;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -93,6 +98,20 @@ fn run(http: &str, flow: &str, executor: &str, pipeline: u32) -> (f64, f64) {
         allocations as f64,
         summary.metric("http_reqs").unwrap().count.unwrap() as f64,
     )
+}
+
+/// A TLS 1.3 server that allocates nothing for an answer with so many bytes of content.
+fn secure(pki: &Pki, body_len: usize) -> SocketAddr {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {body_len}\r\n\r\n");
+    let answer: Arc<[u8]> = [head.as_bytes(), &vec![b'x'; body_len]].concat().into();
+    let config = pki.server(&[&rustls::version::TLS13], false);
+    sealing::serve(config, move |mut client| {
+        loop {
+            client.take_request()?;
+            client.say(&answer);
+            client.flush()?;
+        }
+    })
 }
 
 #[test]
@@ -185,6 +204,24 @@ fn the_steady_state_allocates_nothing() {
             "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n      - request: { url: \"/order?${vu}\" }\n",
         ),
         (
+            "static, over TLS 1.3",
+            closed,
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
+        ),
+        (
+            "reading bodies of several records, over TLS 1.3",
+            closed,
+            NOTHING,
+            "      - request: { url: /, headers: { x-id: \"${vu}\" }, checks: [{ type: body_contains, value: x }] }\n",
+        ),
+        (
+            "pipelined, over TLS 1.3",
+            closed,
+            NOTHING,
+            "      - request: { url: /, assert: [{ type: status, equals: 200 }] }\n",
+        ),
+        (
             "calling plugins",
             closed,
             NOTHING,
@@ -194,12 +231,17 @@ fn the_steady_state_allocates_nothing() {
 "#,
         ),
     ];
+    let pki = Pki::new();
     for (name, executor, most, flow) in flows {
         let target = Target::start(&Settings::loopback()).unwrap();
         let base_url = format!("http://{}", target.address());
         // The target takes whole URLs as well, so that it can stand for a proxy.
         let http = if name.contains("proxy") {
             format!("base_url: \"http://shop.test\", tracing: true, proxy: \"{base_url}\"")
+        } else if name.contains("TLS") {
+            let body_len = if name.contains("bodies") { 17_000 } else { 2 };
+            let (address, tls) = (secure(&pki, body_len), pki.trust());
+            format!("base_url: \"https://{address}\", tls: {{ {tls} }}")
         } else {
             format!("base_url: \"{base_url}\"")
         };

@@ -1,137 +1,69 @@
 //! TLS against a rustls server with certificates of its own.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod pki;
 mod support;
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use rcgen::{CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use pki::Pki;
 use rustls::{
-    HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
-    SupportedProtocolVersion,
+    HandshakeKind, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
 };
 use support::{assert_no_failure, once, outcomes, run};
 
-/// An authority, a server's and a client's certificate, as files.
-struct Pki {
-    folder: tempfile::TempDir,
-    server: rcgen::Certificate,
-    server_key: KeyPair,
-    roots: RootCertStore,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let mut name = DistinguishedName::new();
-        name.push(DnType::CommonName, "tests");
-        params.distinguished_name = name;
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let signed = |names: &[&str]| {
-            let key = KeyPair::generate().unwrap();
-            let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
-            let params = CertificateParams::new(names).unwrap();
-            (params.signed_by(&key, &authority).unwrap(), key)
-        };
-        let (server, server_key) = signed(&["shop.test", "127.0.0.1"]);
-        let (client, client_key) = signed(&["client.test"]);
-        let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();
-        write("ca.pem", authority.pem());
-        write("client.pem", client.pem());
-        write("client.key", client_key.serialize_pem());
-        write("empty.pem", String::new());
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        Self {
-            folder,
-            server,
-            server_key,
-            roots,
-        }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    /// A server that answers what it knows of the connection; the body has `size` more bytes.
-    fn serve(
-        &self,
-        versions: &[&'static SupportedProtocolVersion],
-        wants_client: bool,
-        size: usize,
-    ) -> SocketAddr {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions)
-            .unwrap();
-        let builder = if wants_client {
-            let roots = Arc::new(self.roots.clone());
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.server_key.serialize_der()));
-        let mut config = builder
-            .with_single_cert(vec![self.server.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let config = Arc::new(config);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (config, stream) = (Arc::clone(&config), stream.unwrap());
-                std::thread::spawn(move || {
-                    let connection = ServerConnection::new(config).unwrap();
-                    let mut tls = StreamOwned::new(connection, stream);
-                    let mut bytes = Vec::new();
-                    loop {
-                        let mut more = [0; 4096];
-                        match tls.read(&mut more) {
-                            Ok(n) if n > 0 => bytes.extend_from_slice(&more[..n]),
-                            _ => return,
-                        }
-                        if !bytes.ends_with(b"\r\n\r\n") {
-                            continue;
-                        }
-                        let closes = bytes.starts_with(b"GET /close");
-                        bytes.clear();
-                        let body = format!(
-                            "{:?} resumed={} sni={:?} alpn={:?} client={}{}",
-                            tls.conn.protocol_version().unwrap(),
-                            tls.conn.handshake_kind() == Some(HandshakeKind::Resumed),
-                            tls.conn.server_name(),
-                            tls.conn.alpn_protocol().map(String::from_utf8_lossy),
-                            tls.conn.peer_certificates().map_or(0, <[_]>::len),
-                            ".".repeat(size),
-                        );
-                        let connection = if closes { "connection: close\r\n" } else { "" };
-                        let head = format!(
-                            "HTTP/1.1 200 OK\r\n{connection}content-length: {}\r\n\r\n",
-                            body.len()
-                        );
-                        tls.write_all((head + &body).as_bytes()).unwrap();
-                        tls.flush().unwrap();
-                        if closes {
-                            tls.conn.send_close_notify();
-                            let _ = tls.flush();
-                            return;
-                        }
+/// A server that answers what it knows of the connection; the body has `size` more bytes.
+fn serve(config: ServerConfig, size: usize) -> SocketAddr {
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (config, stream) = (Arc::clone(&config), stream.unwrap());
+            std::thread::spawn(move || {
+                let connection = ServerConnection::new(config).unwrap();
+                let mut tls = StreamOwned::new(connection, stream);
+                let mut bytes = Vec::new();
+                loop {
+                    let mut more = [0; 4096];
+                    match tls.read(&mut more) {
+                        Ok(n) if n > 0 => bytes.extend_from_slice(&more[..n]),
+                        _ => return,
                     }
-                });
-            }
-        });
-        address
-    }
+                    if !bytes.ends_with(b"\r\n\r\n") {
+                        continue;
+                    }
+                    let closes = bytes.starts_with(b"GET /close");
+                    bytes.clear();
+                    let body = format!(
+                        "{:?} resumed={} sni={:?} alpn={:?} client={}{}",
+                        tls.conn.protocol_version().unwrap(),
+                        tls.conn.handshake_kind() == Some(HandshakeKind::Resumed),
+                        tls.conn.server_name(),
+                        tls.conn.alpn_protocol().map(String::from_utf8_lossy),
+                        tls.conn.peer_certificates().map_or(0, <[_]>::len),
+                        ".".repeat(size),
+                    );
+                    let connection = if closes { "connection: close\r\n" } else { "" };
+                    let head = format!(
+                        "HTTP/1.1 200 OK\r\n{connection}content-length: {}\r\n\r\n",
+                        body.len()
+                    );
+                    tls.write_all((head + &body).as_bytes()).unwrap();
+                    tls.flush().unwrap();
+                    if closes {
+                        tls.conn.send_close_notify();
+                        let _ = tls.flush();
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
 }
 
 const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -153,7 +85,7 @@ fn step(path: &str, says: &str) -> String {
 #[test]
 fn both_versions_are_spoken_and_sessions_resumed() {
     let pki = Pki::new();
-    let ca = format!("ca_file: \"{}\"", pki.file("ca.pem"));
+    let ca = pki.trust();
     let sni = r#"sni=Some("shop.test") alpn=Some("http/1.1")"#;
     for (versions, pin, version) in [
         (BOTH, "", "TLSv1_3"),
@@ -161,7 +93,7 @@ fn both_versions_are_spoken_and_sessions_resumed() {
         (OLD, "", "TLSv1_2"),
     ] {
         // Bodies of many records.
-        let address = pki.serve(versions, false, 100_000);
+        let address = serve(pki.server(versions, false), 100_000);
         let flow = step("/close", &format!("{version} resumed=false {sni}"))
             + &step("/close", &format!("{version} resumed=true {sni}"))
             + &step("/", &format!("{version} resumed=true"))
@@ -177,14 +109,10 @@ fn both_versions_are_spoken_and_sessions_resumed() {
 #[test]
 fn who_is_trusted_and_shown_is_what_the_plan_says() {
     let pki = Pki::new();
-    let ca = format!("ca_file: \"{}\"", pki.file("ca.pem"));
-    let own = format!(
-        "{ca}, cert_file: \"{}\", key_file: \"{}\"",
-        pki.file("client.pem"),
-        pki.file("client.key")
-    );
-    let open = pki.serve(BOTH, false, 0);
-    let mutual = pki.serve(BOTH, true, 0);
+    let ca = pki.trust();
+    let own = format!("{ca}, {}", pki.show());
+    let open = serve(pki.server(BOTH, false), 0);
+    let mutual = serve(pki.server(BOTH, true), 0);
     for (address, tls, says) in [
         (open, "insecure_skip_verify: true", "client=0"),
         (mutual, own.as_str(), "client=1"),
@@ -197,7 +125,7 @@ fn who_is_trusted_and_shown_is_what_the_plan_says() {
         (open, format!("{ca}, server_name: other.test")),
         (mutual, ca.clone()),
         (
-            pki.serve(OLD, false, 0),
+            serve(pki.server(OLD, false), 0),
             format!("{ca}, min_version: \"1.3\""),
         ),
     ] {
@@ -216,7 +144,7 @@ fn who_is_trusted_and_shown_is_what_the_plan_says() {
 #[test]
 fn a_redirect_leads_from_plain_to_tls() {
     let pki = Pki::new();
-    let address = pki.serve(BOTH, false, 0);
+    let address = serve(pki.server(BOTH, false), 0);
     let there = format!("https://shop.test:{}/in", address.port());
     let server = support::Server::start(move |_| support::Reply::redirect(302, &there));
     let http = format!(
@@ -230,6 +158,37 @@ fn a_redirect_leads_from_plain_to_tls() {
     ));
     assert_no_failure(&summary);
     assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn a_server_that_is_not_trusted_is_told_so() {
+    let (pki, others) = (Pki::new(), Pki::of("others"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (hears, told) = std::sync::mpsc::channel();
+    let config = Arc::new(pki.server(BOTH, false));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let heard = StreamOwned::new(connection, stream.unwrap()).read(&mut [0; 99]);
+            hears
+                .send(heard.map_err(|error| error.to_string()))
+                .unwrap();
+        }
+    });
+    for pin in ["", ", max_version: \"1.2\""] {
+        let tls = format!("{}{pin}", others.trust());
+        let summary = run(&once(&http(address, &tls), &step("/", "")));
+        let kinds: Vec<String> = outcomes(&summary).into_iter().map(|o| o.2).collect();
+        assert_eq!(kinds, ["tls"]);
+        // The probe before the run leaves without a word.
+        let is_said = |why: &String| !why.contains("end of file");
+        let hear = || told.recv_timeout(Duration::from_secs(20)).unwrap();
+        let why = std::iter::repeat_with(hear)
+            .find_map(|heard| heard.err().filter(is_said))
+            .unwrap();
+        assert!(why.contains("UnknownCA"), "{why}");
+    }
 }
 
 /// A proxy that makes tunnels to where it is asked, or answers `refusal`; each `CONNECT` it got, from line to empty line.
@@ -264,7 +223,7 @@ fn tunnels(refusal: Option<&'static [u8]>) -> (SocketAddr, Arc<Mutex<Vec<String>
                 client
                     .write_all(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 Conn")
                     .unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
                 client.write_all(b"ected\r\nx: y\r\n\r\n").unwrap();
                 let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 std::thread::spawn(move || std::io::copy(&mut from, &mut to));
@@ -278,7 +237,7 @@ fn tunnels(refusal: Option<&'static [u8]>) -> (SocketAddr, Arc<Mutex<Vec<String>
 #[test]
 fn a_proxy_makes_a_tunnel_that_is_kept_and_sees_nothing_of_what_goes_through() {
     let pki = Pki::new();
-    let address = pki.serve(rustls::ALL_VERSIONS, false, 0);
+    let address = serve(pki.server(rustls::ALL_VERSIONS, false), 0);
     let (proxy, asked) = tunnels(None);
     let http = format!(
         "base_url: \"https://shop.test:{}\", proxy: \"http://me:pass@{proxy}\", tls: {{ ca_file: \"{}\" }}",

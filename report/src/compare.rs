@@ -7,7 +7,7 @@ use loadr_engine::{Aggregates, Summary};
 
 use crate::charts::{self, Run};
 use crate::elements::{self, chart, chart_help, held, number, table};
-use crate::html::environment_facts;
+use crate::generator::environment_facts;
 use crate::page::page;
 use crate::show::{self, markup};
 use crate::tables;

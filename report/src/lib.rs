@@ -4,6 +4,7 @@
 mod charts;
 mod compare;
 mod elements;
+mod generator;
 mod html;
 mod junit;
 mod markdown;

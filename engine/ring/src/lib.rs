@@ -17,6 +17,7 @@
 mod arena;
 mod buffers;
 pub mod clock;
+mod rests;
 mod ring;
 mod setup;
 mod socket;

@@ -2,6 +2,7 @@
 
 use crate::arena::Staged;
 use crate::buffers::NO_BUFFER;
+use crate::rests::NO_REST;
 
 /// A socket's place in the fixed file table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +68,8 @@ pub(crate) struct Socket {
     pub(crate) paused: bool,
     /// The send of this turn.
     pub(crate) staged: Staged,
+    /// The place of what an earlier one left over.
+    pub(crate) rest: u32,
     /// When the call that submitted the last send began.
     pub(crate) sent_ns: u64,
     /// When the last bytes were reaped.
@@ -89,6 +92,7 @@ impl Socket {
         held_since: 0,
         paused: false,
         staged: Staged::EMPTY,
+        rest: NO_REST,
         sent_ns: 0,
         received_ns: 0,
     };

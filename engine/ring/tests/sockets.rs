@@ -1,38 +1,17 @@
 //! The ring against real sockets of the standard library.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
 
 use loadr_ring::{BUFFER_BYTES, Event, Port, Ring, SendError, Settings, Slot};
+use support::{connect, listener, turn_until};
 
 fn ring() -> Ring {
     Ring::new(&Settings::for_connections(64)).unwrap()
-}
-
-fn listener() -> (TcpListener, std::net::SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
-}
-
-/// Turns until `done` says so, at most 5,000 of them.
-fn turn_until(ring: &mut Ring, mut done: impl FnMut(&mut Ring, &[Event]) -> bool) {
-    for _ in 0..5000 {
-        let mut events = Vec::new();
-        ring.turn(Some(10_000_000), |event| events.push(event));
-        if done(ring, &events) {
-            return;
-        }
-    }
-    panic!("it did not happen");
-}
-
-fn connect(ring: &mut Ring, address: std::net::SocketAddr) -> Slot {
-    let slot = ring.connect(address, None).unwrap();
-    turn_until(ring, |_, events| events.contains(&Event::Connected(slot)));
-    slot
 }
 
 #[test]

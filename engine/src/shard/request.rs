@@ -191,6 +191,7 @@ impl Vu {
                     _ => ErrorKind::Tls,
                 };
                 self.client.disconnect(origin);
+                self.client.reader.let_go();
                 let text = || format!("{name} ({}): {why}", shard.address(origin));
                 shard.record.borrow_mut().error(kind, text);
                 self.count_broken(id, kind, sample);

@@ -141,8 +141,6 @@ pub(super) struct Records {
     /// The server asked for new keys of ours, and nothing has been sealed with them yet: that is an answer to all that it
     /// asks meanwhile (section 4.6.3).
     is_update_unsent: bool,
-    /// The server sends nothing more.
-    pub(super) is_closed: bool,
 }
 
 impl Records {
@@ -160,7 +158,6 @@ impl Records {
             message: Vec::new(),
             quiet_records: 0,
             is_update_unsent: false,
-            is_closed: false,
         })
     }
 
@@ -180,6 +177,9 @@ impl Records {
 
     /// Opens the records that `bytes` begin with where they lie, and appends what is in them; how many bytes these were.
     /// What the server is to be told goes to `out`: when there is an error, what it was.
+    ///
+    /// # Errors
+    /// What is wrong, after what was before it; [`AlertDescription::CloseNotify`] is the end, where nothing is wrong.
     pub(super) fn open(
         &mut self,
         bytes: &mut [u8],
@@ -214,10 +214,6 @@ impl Records {
             return Ok(0);
         };
         let [kind, _, _, high, low] = *head;
-        if self.is_closed {
-            // Nothing after the end is looked at (section 6.1).
-            return Ok(HEAD_BYTES + rest.len());
-        }
         let kind = ContentType::from(kind);
         if kind != ContentType::ApplicationData {
             return Err(unexpected(kind));
@@ -263,12 +259,9 @@ impl Records {
             _ if !self.message.is_empty() => Err(unexpected(kind)),
             ContentType::Alert => match content {
                 [_, description] => match AlertDescription::from(*description) {
-                    AlertDescription::CloseNotify => {
-                        self.is_closed = true;
-                        Ok(())
-                    }
+                    // A warning that the end follows.
                     AlertDescription::UserCanceled => Ok(()),
-                    fatal => Err(Error::AlertReceived(fatal)),
+                    other => Err(Error::AlertReceived(other)),
                 },
                 _ => Err(unexpected(kind)),
             },

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use rustls::client::UnbufferedClientConnection;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
+    UnbufferedStatus,
 };
-use rustls::{ClientConfig, InvalidMessage, ProtocolVersion};
+use rustls::{AlertDescription, ClientConfig, Error, InvalidMessage, ProtocolVersion};
 
 use super::records::Records;
 
@@ -186,12 +187,17 @@ impl Session {
         let connection = match &mut self.layer {
             Layer::Rustls(connection) => connection,
             Layer::Ours(records) => {
-                let opened = records.open(incoming, &mut self.plain, &mut self.outgoing);
-                self.is_closed = records.is_closed;
-                if opened.is_err() {
-                    self.layer = Layer::Broken;
-                }
-                return opened.map_err(|error| error.to_string());
+                return match records.open(incoming, &mut self.plain, &mut self.outgoing) {
+                    Ok(taken) => Ok(taken),
+                    Err(Error::AlertReceived(AlertDescription::CloseNotify)) => {
+                        self.is_closed = true;
+                        Ok(incoming.len())
+                    }
+                    Err(error) => {
+                        self.layer = Layer::Broken;
+                        Err(said(&error, true))
+                    }
+                };
             }
             Layer::Broken => return Err("the TLS connection is broken".to_owned()),
         };
@@ -199,14 +205,23 @@ impl Session {
         loop {
             let UnbufferedStatus { mut discard, state } =
                 connection.process_tls_records(&mut incoming[at..]);
-            let is_done = match state.map_err(|error| explained(&error, self.is_open))? {
-                ConnectionState::EncodeTlsData(mut encode) => {
-                    append(&mut self.outgoing, 0, |space| {
-                        encode.encode(space).map_err(|error| match error {
-                            EncodeError::InsufficientSize(needed) => Some(needed),
-                            EncodeError::AlreadyEncoded => None,
-                        })
-                    })?;
+            let state = match state {
+                Ok(state) => state,
+                Err(error) => {
+                    // What is left to say is its alert; while there is, nothing more is read.
+                    while connection.wants_write()
+                        && let Ok(ConnectionState::EncodeTlsData(data)) =
+                            connection.process_tls_records(&mut []).state
+                    {
+                        encode(data, &mut self.outgoing)?;
+                    }
+                    self.layer = Layer::Broken;
+                    return Err(said(&error, self.is_open));
+                }
+            };
+            let is_done = match state {
+                ConnectionState::EncodeTlsData(data) => {
+                    encode(data, &mut self.outgoing)?;
                     false
                 }
                 ConnectionState::TransmitTlsData(transmit) => {
@@ -259,18 +274,53 @@ impl Session {
     }
 }
 
-/// What the library says of an error, with what to do about those that whoever writes a first plan meets.
+/// An error for people. What a server says of the client's certificate comes when the handshake looks finished here, and is
+/// about what the plan says; what the client says of the server's, or of one that speaks no TLS, is what whoever writes a first
+/// plan meets.
 #[cold]
-fn explained(error: &rustls::Error, is_open: bool) -> String {
-    match error {
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) if !is_open => {
-            "what answers there speaks no TLS: write `http://`, or the port that has TLS".to_owned()
+fn said(error: &Error, is_open: bool) -> String {
+    use AlertDescription as Alert;
+    let alert = match error {
+        Error::AlertReceived(alert) => alert,
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) if !is_open => {
+            return "what answers there speaks no TLS: write `http://`, or the port that has TLS"
+                .to_owned();
         }
-        rustls::Error::InvalidCertificate(_) => format!(
-            "{error}: `defaults.http.tls` says whom to trust (`ca_file`), or `--insecure` trusts anyone"
-        ),
-        _ => error.to_string(),
-    }
+        Error::InvalidCertificate(_) => {
+            return format!(
+                "{error}: `defaults.http.tls` says whom to trust (`ca_file`), or `--insecure` trusts anyone"
+            );
+        }
+        _ => return error.to_string(),
+    };
+    let why = match alert {
+        Alert::CertificateRequired => {
+            "the server wants a client certificate: set `tls.cert_file` and `tls.key_file`"
+        }
+        Alert::BadCertificate
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRevoked
+        | Alert::CertificateExpired
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA => {
+            "the server does not take the client certificate, or misses one: see `tls.cert_file`"
+        }
+        _ => return error.to_string(),
+    };
+    format!("{error}: {why}")
+}
+
+/// Appends what rustls has to say.
+fn encode(
+    mut data: EncodeTlsData<'_, ClientConnectionData>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    append(out, 0, |space| {
+        data.encode(space).map_err(|error| match error {
+            EncodeError::InsufficientSize(needed) => Some(needed),
+            EncodeError::AlreadyEncoded => None,
+        })
+    })
 }
 
 /// Appends what `write` puts into the space it is given: as much as is guessed, and then what it says it needs.

@@ -257,6 +257,31 @@ fn a_record_that_was_touched_is_an_error_that_the_server_is_told() {
     assert!(why.contains("excess record size"), "{why}");
 }
 
+#[test]
+fn a_server_whose_certificate_is_not_trusted_is_told_so() {
+    for versions in [TLS13, TLS12] {
+        let provider = Arc::new(ring::default_provider());
+        let trusting_nobody = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let mut pair = Pair {
+            ours: Session::new(&Arc::new(trusting_nobody), "localhost").unwrap(),
+            server: ServerConnection::new(Arc::new(server_config(versions))).unwrap(),
+            heard: Vec::new(),
+        };
+        pair.server_gets().unwrap();
+        let why = pair.we_get(usize::MAX).unwrap_err();
+        assert!(why.contains("UnknownIssuer"), "{why}");
+        let told = pair.server_gets().unwrap_err().to_string();
+        assert!(told.contains("UnknownCA"), "{told}");
+        // That was all.
+        assert!(pair.ours.receive(&mut [22, 3, 3, 0, 0]).is_err());
+        assert!(pair.ours.outgoing().is_empty());
+    }
+}
+
 /// A session, and a server's way to it with which anything can be said.
 fn hostile() -> (Session, Way) {
     let mut pair = Pair::of(TLS13);
@@ -380,6 +405,9 @@ fn what_a_server_may_not_say_is_an_error() {
     said("Alert", &[(21, b"")]);
     said("Alert", &[(21, &[2, 40, 0])]);
     said("HandshakeFailure", &[(21, &[2, 40])]);
+    // Of the client's certificate: that it is wanted, and whose it is.
+    said("set `tls.cert_file`", &[(21, &[2, 116])]);
+    said("see `tls.cert_file`", &[(21, &[2, 48])]);
     // Messages: empty, of another kind, a request for a certificate that was not offered, longer than any.
     said("Handshake", &[(22, b"")]);
     said("ClientHello", &[(22, &[1, 0, 0, 0])]);
@@ -414,6 +442,34 @@ fn what_a_server_may_say_is_taken() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_handshake_that_was_touched_is_an_error_or_waited_for(
+        is_new in any::<bool>(),
+        touched in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        piece in 1..3000_usize,
+    ) {
+        let versions = if is_new { TLS13 } else { TLS12 };
+        let mut pair = Pair {
+            ours: Session::new(&our_config(), "localhost").unwrap(),
+            server: ServerConnection::new(Arc::new(server_config(versions))).unwrap(),
+            heard: Vec::new(),
+        };
+        pair.server_gets().unwrap();
+        let mut flight = pair.server_says();
+        for (at, byte) in touched {
+            let len = flight.len();
+            flight[at.index(len)] = byte;
+        }
+        // Whoever goes on after an error gets nothing but errors.
+        let mut is_broken = false;
+        for piece in flight.chunks_mut(piece) {
+            let is_taken = pair.ours.receive(piece).is_ok();
+            assert!(!(is_broken && is_taken));
+            is_broken |= !is_taken;
+        }
+        assert!(!is_broken || pair.ours.seal(b"x").is_err());
+    }
 
     #[test]
     fn bytes_that_are_no_records_are_errors_or_waited_for(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::Subscriber;
 use loadr_config::Program;
-use loadr_engine::{RunState, ScenarioPhase, ScenarioStatus, Status, Summary};
+use loadr_engine::{ScenarioPhase, ScenarioStatus, Status, Summary};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 
@@ -440,10 +440,7 @@ fn first_status(program: &Program) -> Status {
     });
     Status {
         name: program.name.clone(),
-        state: RunState::Starting,
-        elapsed_secs: 0.0,
-        paused_secs: 0.0,
         scenarios: scenarios.collect(),
-        last_second: None,
+        ..Status::starting()
     }
 }

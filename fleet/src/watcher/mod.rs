@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use loadr_config::{Outline, Program};
-use loadr_engine::{Control, RunState, Status, Steer, SteerError, Summary};
+use loadr_engine::{Control, Status, Steer, SteerError, Summary};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 
@@ -230,14 +230,7 @@ impl Remote {
 impl Steer for Remote {
     fn status(&self) -> Status {
         let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.clone().unwrap_or(Status {
-            name: String::new(),
-            state: RunState::Starting,
-            elapsed_secs: 0.0,
-            paused_secs: 0.0,
-            scenarios: Vec::new(),
-            last_second: None,
-        })
+        status.clone().unwrap_or_else(Status::starting)
     }
 
     fn pause(&self) -> Result<(), SteerError> {
