@@ -135,6 +135,10 @@ pub(crate) struct ValidateArgs {
     #[arg(short = 'e', long = "env", value_name = "NAME")]
     pub(crate) env: Option<String>,
 
+    /// Check with this in place of `defaults.http.base_url`; see `run`.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,
 }
@@ -154,6 +158,7 @@ Examples:
   loadr-fast run --cores 16 --summary-export summary.json plan.yaml
   loadr-fast run plan.yaml -e staging --vus 200 --duration 30s --tags smoke
   loadr-fast run --embedded-target examples/quickstart.yaml
+  loadr-fast run --base-url https://127.0.0.1:8443 --insecure plan.yaml
   loadr-fast run --summary-export summary.json plan.yaml; loadr-fast report summary.json -o report.html
   loadr-fast run --quiet --junit results.xml plan.yaml
   loadr-fast run --http-debug --vus 1 --iterations 1 plan.yaml
@@ -166,6 +171,7 @@ Without a plan, as with wrk, oha or hey:
   loadr-fast run http://127.0.0.1:8080/orders -n 1000 -m POST -H 'Content-Type: application/json' -b '{\"count\": 1}'
   loadr-fast run http://127.0.0.1:8080/ --rate 500 -d 30s --print-plan > plan.yaml
   loadr-fast run http://127.0.0.1:8080/ -c 64 --pipeline 16
+  loadr-fast run https://127.0.0.1:8443/ -k
 
 On several machines, or as an MPI, Slurm or Kubernetes job, which say themselves which part is whose:
   loadr-fast run --segment 0/4 --start-at 2026-11-26T09:00:00Z --histograms 'results/{segment}.hlog' plan.yaml
@@ -245,9 +251,8 @@ pub(crate) struct RunArgs {
     #[arg(short = 'o', long = "output", value_name = "KIND=TARGET")]
     pub(crate) outputs: Vec<String>,
 
-    /// Start the built-in target on a free loopback port and point the plan's `base_url` at it.
-    #[arg(long)]
-    pub(crate) embedded_target: bool,
+    #[command(flatten)]
+    pub(crate) aim: crate::aim::AimArgs,
 
     /// Listen on a Unix socket at this path for `loadr-fast ctl`. A plan with an `externally-controlled` scenario listens
     /// without it, too.

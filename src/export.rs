@@ -28,6 +28,10 @@ impl Exports {
         let written = named.map(|(flag, path)| (flag, path.as_deref()));
         let plan = args.plan.as_deref().map(|plan| ("the plan", plan));
         check_places(&written, plan.as_slice())?;
+        // `merge` wants a folder of such files: it need not be made by hand.
+        if let Some(folder) = args.histograms.as_deref().and_then(Path::parent) {
+            let _ = fs::create_dir(folder);
+        }
         let open = |path: &Option<PathBuf>| path.as_deref().map(Export::open).transpose();
         Ok(Self {
             summary: open(&args.summary_export)?,

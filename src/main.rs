@@ -1,5 +1,6 @@
 //! The command line: arguments, wiring, exit codes.
 
+mod aim;
 mod capacity;
 mod cli;
 mod color;

@@ -43,7 +43,7 @@ impl Part {
             Some(at) => Some(at.from(SystemTime::now())?),
             None => None,
         };
-        let environment = super::run::options(None, None).environment;
+        let environment = super::run::options(None).environment;
         if let Some(Said(segment)) = args.part.segment {
             return Ok(Self {
                 segment,

@@ -11,7 +11,6 @@ use loadr_engine::{
     Control, LoadedPlugins, Outcome, RunError, RunSpec, Steer, Summary, TextStyle, cores, doctor,
 };
 use loadr_outputs::Outputs;
-use loadr_target::{Settings, Target};
 
 use crate::cli::RunArgs;
 use crate::color::When;
@@ -33,32 +32,23 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
     }
     part.name_files(args);
     let args = &*args;
-    if args.embedded_target && part.segment.is_some() {
+    if args.aim.embedded_target && part.segment.is_some() {
         return Err(
-            "each segment would load a target of its own with --embedded-target: start one, and name it in the plan"
+            "each segment would load a target of its own with --embedded-target: start one, and name it with --base-url"
                 .to_owned(),
         );
     }
-    let target = if args.embedded_target {
-        let target = Target::start(&Settings::loopback())
-            .map_err(|error| format!("cannot start the built-in target: {error}"))?;
-        Some(target)
-    } else {
-        None
-    };
-    let base_url = target
-        .as_ref()
-        .map(|target| format!("http://{}", target.address()));
     let source = Source::of(args)?;
+    let aim = args.aim.take(&source)?;
     let over = Options {
         outputs: args.outputs.clone(),
         spin: args.spin,
         pipeline: args.wire.pipeline,
         max_body_bytes: args.wire.max_body,
         max_headers: args.wire.max_headers,
-        ..options(args.env.as_deref(), base_url)
+        ..options(args.env.as_deref())
     };
-    let compiled = source.compile(args, over)?;
+    let compiled = source.compile(args, aim.over(over))?;
     let located = |diagnostics: Vec<Diagnostic>| source.located("error", &diagnostics);
     for warning in &compiled.warnings {
         let warning = source.located("warning", std::slice::from_ref(warning));
@@ -219,14 +209,13 @@ pub(crate) fn run(args: &mut RunArgs, color: When) -> Result<u8, String> {
 }
 
 /// What is laid over a plan: an overlay, a base URL, and the process environment.
-pub(crate) fn options(env: Option<&str>, base_url: Option<String>) -> Options {
+pub(crate) fn options(env: Option<&str>) -> Options {
     // A variable that is not UTF-8 cannot stand in a plan.
     let utf8 = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
     Options {
         env: env.map(str::to_owned),
-        base_url,
         environment: env::vars_os().filter_map(utf8).collect(),
         ..Options::default()
     }

@@ -99,8 +99,10 @@ impl Source {
                     exclude_tags: load.exclude_tags.clone(),
                     ..options
                 };
-                loadr_config::load(path, &options)
-                    .map_err(|failure| self.located("error", &failure.diagnostics))
+                loadr_config::load(path, &options).map_err(|failure| {
+                    let told = self.located("error", &failure.diagnostics);
+                    told + missing(path).unwrap_or_default()
+                })
             }
             Self::Quick(_) => self.load(&options),
         }
@@ -131,11 +133,41 @@ impl Source {
 }
 
 fn write_bare(out: &mut String, diagnostic: &Diagnostic) -> std::fmt::Result {
+    // A number alone says nothing; what a flag or an argument is about is in the plan's key for it.
+    let key = diagnostic.path.rsplit('.').next().unwrap_or_default();
+    if [
+        "vus",
+        "max_vus",
+        "pre_allocated_vus",
+        "iterations",
+        "rate",
+        "duration",
+    ]
+    .contains(&key)
+    {
+        write!(out, "{key}: ")?;
+    }
     writeln!(out, "{}", diagnostic.message)?;
     match &diagnostic.help {
         Some(help) => writeln!(out, "  help: {help}"),
         None => Ok(()),
     }
+}
+
+/// What to add where there is no such file: what somebody who comes from another tool may have meant.
+fn missing(path: &Path) -> Option<&'static str> {
+    if path.exists() {
+        return None;
+    }
+    let text = path.to_str()?;
+    let is_like_plan = text.ends_with(".yaml") || text.ends_with(".yml");
+    Some(if text == "-" {
+        "\n  help: a plan is read from a file, not from standard input"
+    } else if !is_like_plan && text.contains([':', '.']) && !text.starts_with(['.', '/']) {
+        "\n  help: a URL begins with `http://` or `https://`"
+    } else {
+        return None;
+    })
 }
 
 /// The argument as a URL, when it is one.

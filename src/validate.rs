@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io::{Write as _, stdout};
 use std::path::Path;
 
-use loadr_config::{Diagnostic, Failure};
+use loadr_config::{Diagnostic, Failure, Options};
 use loadr_engine::{LoadedPlugins, PluginSources};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(crate) fn validate(args: &ValidateArgs) -> u8 {
     let sources = args.plugins.sources();
     let mut all_sound = true;
     for file in &args.files {
-        let findings = check(file, args.env.as_deref(), &sources);
+        let findings = check(file, args, &sources);
         all_sound &= findings.errors.is_empty();
         match args.format {
             // Writing to a String cannot fail.
@@ -41,18 +41,26 @@ pub(crate) fn validate(args: &ValidateArgs) -> u8 {
     u8::from(!all_sound)
 }
 
-fn check(file: &Path, env: Option<&str>, sources: &PluginSources) -> Findings {
-    match loadr_config::load(file, &options(env, None)) {
+fn check(file: &Path, args: &ValidateArgs, sources: &PluginSources) -> Findings {
+    let options = Options {
+        base_url: args.base_url.clone(),
+        ..options(args.env.as_deref())
+    };
+    match loadr_config::load(file, &options) {
         Err(Failure { diagnostics, .. }) => Findings {
             errors: diagnostics,
             warnings: Vec::new(),
         },
-        Ok(compiled) => Findings {
-            errors: LoadedPlugins::load(&compiled.program, sources)
-                .err()
-                .unwrap_or_default(),
-            warnings: compiled.warnings,
-        },
+        Ok(compiled) => {
+            let mut errors = loadr_engine::tls_problems(&compiled.program);
+            if let Err(of_plugins) = LoadedPlugins::load(&compiled.program, sources) {
+                errors.extend(of_plugins);
+            }
+            Findings {
+                errors,
+                warnings: compiled.warnings,
+            }
+        }
     }
 }
 

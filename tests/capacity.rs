@@ -9,6 +9,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use loadr_target::{Settings, Target};
+
 use common::{interrupt, loadr, repository, target, wait_until};
 use serde_json::Value;
 
@@ -278,6 +280,37 @@ fn a_target_that_dies_is_told_from_one_that_is_full() {
     assert_eq!(output.status.code(), Some(94), "{stdout}\n{stderr}");
     assert!(stdout.contains("stopped answering"), "{stdout}");
     assert!(stdout.contains("So far"), "{stdout}");
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_is_named_as_what_is_in_the_way() {
+    let target = Target::start(&Settings {
+        is_tls: true,
+        ..Settings::loopback()
+    })
+    .unwrap();
+    let url = format!("https://{}/", target.address());
+    let flags = ["--slo", "p(99)<1s"];
+    let refused = capacity(&url, &flags);
+    assert_eq!(refused.code, 94, "{}", refused.said());
+    // Lines are broken where they are full.
+    let words: Vec<&str> = refused.stdout.split_whitespace().collect();
+    let text = words.join(" ");
+    assert!(
+        text.contains("the most frequent error was `tls`, of which `loadr-fast run` shows"),
+        "{}",
+        refused.said()
+    );
+    let more = ["--max-rate", "20", "--insecure"];
+    let taken = capacity(&url, &[&flags[..], &more].concat());
+    assert!(matches!(taken.code, 92 | 95 | 98), "{}", taken.said());
+    assert!(
+        taken.result["probes"][0]["measured"]["requests"]
+            .as_u64()
+            .is_some_and(|requests| requests > 0),
+        "{:#}",
+        taken.result
+    );
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use loadr_target::{Settings, Target};
+
 use common::{loadr, repository, run_file, run_plan, target};
 
 fn output(args: &[&str]) -> (i32, String, String) {
@@ -125,6 +127,95 @@ fn the_plan_that_would_run_is_printed_with_overlay_and_flags_in_it() {
     );
 }
 
+/// The built-in target with TLS.
+fn tls_target() -> Target {
+    Target::start(&Settings {
+        is_tls: true,
+        ..Settings::loopback()
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_target_with_a_certificate_of_its_own_is_loaded_insecurely() {
+    let target = tls_target();
+    let url = format!("https://{}/", target.address());
+    let flags = ["--cores", "1", "-c", "1", "-n", "5"];
+    let run = run_file(Path::new(&url), &flags);
+    assert_eq!(run.failed(), 5, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("`--insecure` trusts anyone"),
+        "{}",
+        run.stdout
+    );
+    let run = run_file(Path::new(&url), &[&flags[..], &["-k"]].concat());
+    assert_eq!((run.code, run.failed()), (0, 0), "{}", run.stdout);
+    assert_eq!(run.count("http_reqs"), 5);
+
+    // The same over a plan, which has another base URL.
+    let plan = "defaults: { http: { base_url: 'http://127.0.0.1:1' } }\nscenarios:\n  s: { executor: shared-iterations, vus: 1, \
+                iterations: 5, flow: [ { request: { url: /echo } } ] }\n";
+    let base = format!("https://{}", target.address());
+    let run = run_plan(plan, &["--cores", "1", "--base-url", &base, "--insecure"]);
+    assert_eq!((run.code, run.failed()), (0, 0), "{}", run.stdout);
+    assert_eq!(run.requests_with("method", "GET"), 5);
+}
+
+#[test]
+fn tls_where_there_is_none_and_the_other_way_round_are_told() {
+    let (plain, tls) = (target(), tls_target());
+    for (url, kind, told) in [
+        (
+            format!("https://{}/", plain.address()),
+            " tls ",
+            "what answers there speaks no TLS: write `http://`",
+        ),
+        (
+            format!("http://{}/", tls.address()),
+            " protocol ",
+            "what answers there speaks TLS: write `https://`",
+        ),
+    ] {
+        let run = run_file(Path::new(&url), &["--cores", "1", "-c", "1", "-n", "3"]);
+        assert_eq!(run.failed(), 3, "{}", run.stdout);
+        assert!(
+            run.stdout.contains(kind) && run.stdout.contains(told),
+            "{url}: {}",
+            run.stdout
+        );
+    }
+}
+
+#[test]
+fn what_looks_like_a_url_without_its_scheme_is_told() {
+    for (plan, help) in [
+        ("127.0.0.1:8080", "a URL begins with `http://`"),
+        ("localhost:8080/orders", "a URL begins with `http://`"),
+        ("-", "not from standard input"),
+    ] {
+        let (code, _, said) = output(&["run", plan]);
+        assert_eq!(code, 1);
+        assert!(
+            said.contains("cannot be read") && said.contains(help),
+            "{said}"
+        );
+    }
+    let (_, _, said) = output(&["run", "no-such-plan.yaml"]);
+    assert!(!said.contains("help"), "{said}");
+}
+
+#[test]
+fn the_folder_of_histograms_is_made() {
+    let target = target();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("results/host.hlog");
+    let url = format!("http://{}/", target.address());
+    let flags = ["-n", "1", "--histograms", file.to_str().unwrap()];
+    let run = run_file(Path::new(&url), &flags);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(file.is_file());
+}
+
 #[test]
 fn flags_that_do_not_fit_are_said_to() {
     let quickstart = repository("examples/quickstart.yaml");
@@ -137,6 +228,18 @@ fn flags_that_do_not_fit_are_said_to() {
             "--duration",
         ),
         (&["run", "ftp://127.0.0.1/"], "`ftp://`"),
+        (
+            &["run", "http://127.0.0.1:1/", "-c", "4000000000"],
+            "vus: `4000000000` is more than",
+        ),
+        (
+            &["run", "http://127.0.0.1:1/", "--embedded-target"],
+            "--embedded-target is for plans",
+        ),
+        (
+            &["run", "http://127.0.0.1:1/", "--base-url", "http://h"],
+            "--base-url is for plans",
+        ),
         (
             &["run", "http://127.0.0.1:1/${vars.x}"],
             "there is no variable `x`",
@@ -173,6 +276,13 @@ fn flags_that_do_not_fit_are_said_to() {
         &["run", quickstart, "--vus", "0"],
         &["run", quickstart, "-d", "soon"],
         &["run", "http://h/", "-H", "no colon"],
+        &[
+            "run",
+            quickstart,
+            "--embedded-target",
+            "--base-url",
+            "http://h",
+        ],
     ] {
         assert_eq!(output(args).0, 2, "{args:?}");
     }

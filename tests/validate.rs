@@ -123,3 +123,32 @@ fn every_example_says_what_it_shows_and_how_to_run_it_and_is_in_the_table() {
         "the table names a plan that is not there"
     );
 }
+
+#[test]
+fn files_of_tls_are_looked_at_where_something_goes_over_it() {
+    for (scheme, code) in [("https", 1), ("http", 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = folder.path().join("plan.yaml");
+        let text = format!(
+            "defaults: {{ http: {{ base_url: '{scheme}://127.0.0.1:1', tls: {{ ca_file: none.pem }} }} }}\n\
+             scenarios: {{ s: {{ executor: constant-vus, vus: 1, duration: 1s, flow: [ {{ request: {{ url: / }} }} ] }} }}\n"
+        );
+        fs::write(&plan, text).unwrap();
+        let output = loadr().arg("validate").arg(&plan).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert_eq!(said.contains("none.pem"), code == 1, "{said}");
+    }
+}
+
+#[test]
+fn another_base_url_can_be_checked_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = folder.path().join("plan.yaml");
+    let text = "scenarios: { s: { executor: constant-vus, vus: 1, duration: 1s, flow: [ { request: { url: / } } ] } }\n";
+    fs::write(&plan, text).unwrap();
+    for (flags, code) in [(&[][..], 1), (&["--base-url", "http://127.0.0.1:1"], 0)] {
+        let output = loadr().arg("validate").args(flags).arg(&plan).output();
+        assert_eq!(output.unwrap().status.code(), Some(code), "{flags:?}");
+    }
+}

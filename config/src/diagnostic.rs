@@ -200,7 +200,8 @@ pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -
         .into_iter()
         .filter(|name| name.len() <= 128)
         .map(|name| (distance(&wrong_lower, &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= allowed)
+        // A name that shares no letter is another name, not a slip.
+        .filter(|(distance, name)| *distance <= allowed && *distance < name.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| format!("did you mean `{}`?", shown(name)))
 }

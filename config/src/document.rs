@@ -48,13 +48,20 @@ pub(crate) fn read(text: &str, report: &mut Report) -> Option<Node> {
             // Its line is of YAML 1.1, which has more line breaks than editors show: its index is safe.
             let pos = position_of(text, error.location().map_or(0, |at| at.index()));
             let message = strip_location(&error.to_string());
+            let is_too_large = message.contains("` as u128") || message.contains("` as i128");
+            let (message, help) = if is_too_large {
+                let help = "no key takes so large a number; in quotes it is text".to_owned();
+                ("the number is too large".to_owned(), Some(help))
+            } else {
+                (format!("not valid YAML: {message}"), None)
+            };
             report.error(
                 &At {
                     path: String::new(),
                     pos,
                 },
-                format!("not valid YAML: {message}"),
-                None,
+                message,
+                help,
             );
             return None;
         }

@@ -90,6 +90,8 @@ pub struct Options {
     pub env: Option<String>,
     /// Replaces `defaults.http.base_url`, wherever the plan or an overlay sets it.
     pub base_url: Option<String>,
+    /// Takes any certificate, as `defaults.http.tls.insecure_skip_verify` does.
+    pub is_insecure: bool,
     /// Replaces `engine.source_ips`.
     pub source_ips: Vec<String>,
     /// Replaces `vus` in every scenario that has a fixed number of them. One that applies to no scenario is an error, as

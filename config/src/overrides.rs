@@ -15,6 +15,11 @@ pub(crate) fn lay_over(document: &mut Node, options: &Options, report: &mut Repo
         let value = Node::flag("--base-url", url.clone(), Typed::Text);
         set(document, &["defaults", "http", "base_url"], value);
     }
+    if options.is_insecure {
+        let value = Node::flag("--insecure", "true".to_owned(), Typed::Flag(true));
+        let place = ["defaults", "http", "tls", "insecure_skip_verify"];
+        set(document, &place, value);
+    }
     if let Some(probe) = &options.probe {
         lay_probe(document, probe);
     }

@@ -70,7 +70,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
                 .map(|(_, ns)| *ns)
                 .ok_or_else(|| {
                     format!(
-                        "`{}` has the unknown unit `{}`; there are ms, s, m, h and d",
+                        "`{}` has the unknown unit `{}`; there are us, ms, s, m, h and d",
                         shown(text),
                         shown(unit)
                     )
@@ -123,7 +123,7 @@ pub fn duration_text(duration: Duration) -> String {
 /// A sentence that says what is wrong with the text.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let bad = || format!("`{}` is not a size", shown(text));
+    let bad = || format!("`{}` is not a size such as `64KiB`", shown(text));
     if text.is_empty() {
         return Err("an empty size".to_owned());
     }
@@ -216,11 +216,11 @@ mod tests {
             ("1.2.3s", "`1.2.3s` is not a duration"),
             (
                 "1e3",
-                "`1e3` has the unknown unit `e`; there are ms, s, m, h and d",
+                "`1e3` has the unknown unit `e`; there are us, ms, s, m, h and d",
             ),
             (
                 "10 parsecs",
-                "`10 parsecs` has the unknown unit ` parsecs`; there are ms, s, m, h and d",
+                "`10 parsecs` has the unknown unit ` parsecs`; there are us, ms, s, m, h and d",
             ),
             ("1m30", "`1m30` ends in a number without a unit"),
             ("30s1m", "`30s1m` does not go from larger to smaller units"),

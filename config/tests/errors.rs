@@ -194,7 +194,7 @@ fn scenarios_must_be_able_to_run() {
         (
             "executor: constant-vus, vus: 1, duration: 1y",
             vec![
-                "2:50: scenarios.s.duration: `1y` has the unknown unit `y`; there are ms, s, m, h and d",
+                "2:50: scenarios.s.duration: `1y` has the unknown unit `y`; there are us, ms, s, m, h and d",
             ],
         ),
         (
@@ -318,7 +318,7 @@ fn thresholds_and_plugins_are_checked() {
         ),
         (
             "plugins: [ { name: a, limits: { memory: lots } } ]",
-            "11:41: plugins[0].limits.memory: `lots` is not a size",
+            "11:41: plugins[0].limits.memory: `lots` is not a size such as `64KiB`",
         ),
         (
             "plugins: [ { name: a, limits: { call_timeout: 0 } } ]",
@@ -489,4 +489,54 @@ fn cores_are_a_number_or_a_list() {
     let found = errors(&format!("{plan}engine: {{ core: 2 }}\n"));
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("did you mean `cores`?"), "{found:?}");
+}
+
+#[test]
+fn a_misspelt_executor_hides_no_other_mistake() {
+    let rest = "vus: 1, duraton: 5s, flow: [ { request: { url: 'http://h', metod: GET } } ] } }";
+    for (executor, first) in [
+        (
+            "excutor: constant-vus",
+            "1:19: scenarios.s.excutor: unknown key `excutor` | did you mean `executor`?",
+        ),
+        (
+            "executor: constant-vu",
+            "1:29: scenarios.s.executor: unknown executor `constant-vu` | did you mean `constant-vus`?",
+        ),
+    ] {
+        let plan = format!("scenarios: {{ s: {{ {executor}, {rest}\n");
+        let found = errors(&plan);
+        assert_eq!(found.len(), 3, "{found:#?}");
+        assert_eq!(found[0], first);
+        assert!(found[1].contains("unknown key `duraton`"), "{found:#?}");
+        assert!(found[2].contains("unknown key `metod`"), "{found:#?}");
+    }
+}
+
+#[test]
+fn what_a_beginner_writes_is_answered_with_what_to_write() {
+    for (flow, expected) in [
+        (
+            "think_time: 2",
+            "expected a mapping (a think time), found `2` | write `{ type: constant, duration: 2s }`",
+        ),
+        (
+            "request: http://h/",
+            "expected a mapping (a request), found the text `http://h/` | write `{ url: /path }`",
+        ),
+    ] {
+        let plan = format!(
+            "scenarios: {{ s: {{ executor: constant-vus, vus: 1, duration: 1s, flow: [ {{ {flow} }} ] }} }}\n"
+        );
+        let found = errors(&plan);
+        assert!(
+            found.len() == 1 && found[0].ends_with(expected),
+            "{found:#?}"
+        );
+    }
+    let plan = "scenarios: { s: { executor: constant-vus, vus: 99999999999999999999999999, duration: 1s, flow: [] } }\n";
+    assert_eq!(
+        errors(plan),
+        ["1:48: the number is too large | no key takes so large a number; in quotes it is text"]
+    );
 }

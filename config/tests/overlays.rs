@@ -205,6 +205,7 @@ fn a_flag_can_give_what_the_plan_leaves_out() {
         (
             Options {
                 base_url: Some("ftp://h".to_owned()),
+                is_insecure: true,
                 ..all.clone()
             },
             "--base-url: `ftp://` is not available in this version | `http://` and `https://` are",

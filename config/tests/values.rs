@@ -168,7 +168,7 @@ fn a_secret_that_cannot_be_read_or_used_is_located_and_not_shown() {
         (
             "{ env: TOKEN }",
             "body: '${secrets.x}'",
-            "12:17: scenarios.s.flow[0].request.body: there is no secret `x` | did you mean `s`?",
+            "12:17: scenarios.s.flow[0].request.body: there is no secret `x` | secrets are listed under `secrets` at the top level",
         ),
         (
             "{ env: TOKEN }",

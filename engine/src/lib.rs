@@ -43,6 +43,7 @@ pub use loadr_figures as figures;
 pub use metrics::{Kind, METRICS, MetricInfo, RequestSample, Series, Trend, Values};
 pub use moment::{Moment, ShardSecond, Share};
 pub use plugins::{LoadedPlugins, PluginSources};
+pub use preflight::tls_problems;
 pub use results::{
     Aggregates, BUSY, CheckSummary, Clock, Detail, Distribution, Environment, ErrorSummary,
     Generator, LAG_SHARE, Merged, MergedFrom, MetricSummary, OutputSummary, PluginSummary, Point,

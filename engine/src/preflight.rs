@@ -100,6 +100,13 @@ pub(crate) fn tls(program: &Program) -> Result<Option<Arc<ClientConfig>>, Vec<Di
     }
 }
 
+/// What is wrong with the plan's TLS settings and the files that they name, as a run would find before it begins; nothing
+/// where no request goes over TLS.
+#[must_use]
+pub fn tls_problems(program: &Program) -> Vec<Diagnostic> {
+    tls(program).err().unwrap_or_default()
+}
+
 /// The address of every origin, each tried once.
 ///
 /// # Errors

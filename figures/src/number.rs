@@ -16,8 +16,9 @@ fn lasting(ms: f64, gap: &str) -> String {
     let (value, unit) = match ms {
         _ if !ms.is_finite() => return "–".to_owned(),
         _ if ms <= 0.0 => return "0".to_owned(),
-        _ if ms < 1.0 => (ms * 1e3, "µs"),
-        _ if ms < 1e3 => (ms, "ms"),
+        // What rounds up to the next unit is written in it: never `1000µs`.
+        _ if ms < 0.9995 => (ms * 1e3, "µs"),
+        _ if ms < 999.5 => (ms, "ms"),
         _ if ms < 60e3 => (ms / 1e3, "s"),
         _ => {
             let secs = (ms / 1e3).round() as u64;
@@ -29,10 +30,10 @@ fn lasting(ms: f64, gap: &str) -> String {
             };
         }
     };
-    let digits = if value < 10.0 {
+    let digits = if value < 9.995 {
         2
     } else {
-        usize::from(value < 100.0)
+        usize::from(value < 99.95)
     };
     format!("{value:.digits$}{gap}{unit}")
 }
@@ -98,6 +99,10 @@ mod tests {
             (0.0, "0", "0"),
             (0.0051, "5.10µs", "5.10 µs"),
             (0.336, "336µs", "336 µs"),
+            (0.009_996, "10.0µs", "10.0 µs"),
+            (0.099_96, "100µs", "100 µs"),
+            (0.9997, "1.00ms", "1.00 ms"),
+            (999.6, "1.00s", "1.00 s"),
             (1.0, "1.00ms", "1.00 ms"),
             (45.67, "45.7ms", "45.7 ms"),
             (999.4, "999ms", "999 ms"),

@@ -104,9 +104,8 @@ pub(crate) struct CapacityArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Start the built-in target on a free loopback port and point the plan's `base_url` at it.
-    #[arg(long)]
-    pub(crate) embedded_target: bool,
+    #[command(flatten)]
+    pub(crate) aim: crate::aim::AimArgs,
 
     #[command(flatten)]
     pub(crate) plugins: crate::plugin::Directory,

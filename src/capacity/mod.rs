@@ -14,7 +14,6 @@ use loadr_capacity::{Finding, Probe, Settings, State, Subject, search};
 use loadr_config::{Arrival, Compiled, Executor, Options};
 use loadr_engine::figures::inert;
 use loadr_engine::{LoadedPlugins, cores, doctor};
-use loadr_target::{Settings as TargetSettings, Target};
 
 pub(crate) use args::{CapacityArgs, HELP};
 
@@ -31,16 +30,9 @@ const CONTRADICTION: u8 = 90;
 
 /// Searches; the exit code, or what to tell a person.
 pub(crate) fn capacity(args: &CapacityArgs) -> Result<u8, String> {
-    let target = args
-        .embedded_target
-        .then(|| Target::start(&TargetSettings::loopback()))
-        .transpose()
-        .map_err(|error| format!("cannot start the built-in target: {error}"))?;
-    let base_url = target
-        .as_ref()
-        .map(|target| format!("http://{}", target.address()));
     let source = Source::of_place(&args.plan)?;
-    let options = options(args.env.as_deref(), base_url);
+    let aim = args.aim.take(&source)?;
+    let options = aim.over(options(args.env.as_deref()));
     let written = source.load(&options)?;
     let wanted = written.capacity.as_ref();
     let (settings, rules) = match args::settings(args, wanted) {

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &NewArgs) -> Result<u8, String> {
     // A reader that has gone away is no error.
     let _ = writeln!(
         stdout(),
-        "Wrote {shown}: a {} plugin in {}.\n\nNext:\n  cd {shown}\n  {}\n  loadr-fast run --embedded-target plan.yaml",
+        "Wrote {shown}: an {} plugin in {}.\n\nNext:\n  cd {shown}\n  {}\n  loadr-fast run --embedded-target plan.yaml",
         args.kind.name(),
         args.lang.name(),
         steps.join("\n  ")

@@ -9,9 +9,27 @@ use std::time::Duration;
 use clap::Parser;
 use loadr_target::{Settings, Target};
 
+const HELP: &str = "\
+Examples:
+  loadr-target                                    # and elsewhere: loadr-fast run http://127.0.0.1:8080/
+  loadr-target --address 127.0.0.1:8443 --tls     # loadr-fast run https://127.0.0.1:8443/ --insecure
+  loadr-target --threads 2 --cores 2,3 --seconds 60
+
+Answers:
+  /                 100 bytes, head and body together
+  /bytes/N          a body of N bytes; /chunked/N: the same, chunked
+  /status/CODE      that status, 200 to 599
+  /delay/MS         after so many milliseconds
+  /slots/MS         the same in one of eight places of a thread, once one is free
+  /echo             the request's body, its method and target in X-Method and X-Target
+  /order            a page with an order's number; /orders/ORDER-N confirms it
+  /headers          headers that are repeated, of mixed case, padded or empty
+  /cached           a response that may be kept for ten minutes
+  /close, /drop     closes the connection after, or instead of, an answer";
+
 /// A canned-response HTTP/1.1 server for load tests. Prints the bound address, serves until SIGINT or SIGTERM.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = HELP)]
 struct Arguments {
     /// What to listen on; port 0: a free one.
     #[arg(long, default_value = "127.0.0.1:8080")]

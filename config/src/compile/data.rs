@@ -1,6 +1,6 @@
 //! What values come from: `secrets` and `data`, and the files that bodies are made of. All are read here, once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -144,8 +144,7 @@ impl<'a> Compiler<'a> {
         let bytes = match file::read(&path, MAX_DATA_BYTES) {
             Ok(bytes) => bytes,
             Err(error) => {
-                let help = format!("it was looked for as `{}`", shown(&path.to_string_lossy()));
-                self.file_error(text, "the data file", &error, Some(help));
+                self.file_error(text, "the data file", &error, looked_for(&path, text));
                 return None;
             }
         };
@@ -174,8 +173,7 @@ impl<'a> Compiler<'a> {
                 self.spend(bytes.len(), &text.at).map(|()| bytes.into())
             }
             Err(error) => {
-                let help = format!("it was looked for as `{}`", shown(&path.to_string_lossy()));
-                self.file_error(text, "the file", &error, Some(help));
+                self.file_error(text, "the file", &error, looked_for(&path, text));
                 None
             }
         };
@@ -263,4 +261,10 @@ impl<'a> Compiler<'a> {
             column: found,
         })
     }
+}
+
+/// Where a file was looked for, when that is not what the plan says.
+fn looked_for(path: &Path, text: &Text) -> Option<String> {
+    let path = path.to_string_lossy();
+    (path != text.text.as_str()).then(|| format!("it was looked for as `{}`", shown(&path)))
 }

@@ -36,6 +36,17 @@ pub(super) struct Check<'r> {
     pub(super) partial: bool,
 }
 
+/// How what is most often written as if it were one word is written.
+fn form(what: &str) -> Option<String> {
+    let example = match what {
+        "a think time" => "{ type: constant, duration: 2s }",
+        "a step" => "request: { url: /path }",
+        "a request" => "{ url: /path }",
+        _ => return None,
+    };
+    Some(format!("write `{example}`"))
+}
+
 impl Check<'_> {
     fn value(&mut self, node: &Node, kind: &Kind, path: &Path<'_>) {
         match kind {
@@ -136,13 +147,13 @@ impl Check<'_> {
             Content::Map(entries) => entries,
             Content::Scalar(_) if node.is_null() => &[],
             Content::Scalar(_) | Content::List(_) => {
-                let what = if what == "a mapping" {
+                let of = if what == "a mapping" {
                     String::new()
                 } else {
                     format!(" ({what})")
                 };
-                let message = format!("expected a mapping{what}, found {}", node.described());
-                self.report.error(&path.at(node.pos), message, None);
+                let message = format!("expected a mapping{of}, found {}", node.described());
+                self.report.error(&path.at(node.pos), message, form(what));
                 &[]
             }
         }

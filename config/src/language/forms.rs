@@ -1,7 +1,7 @@
 //! Checks what comes in one of several forms: words, and mappings whose keys depend on one of them.
 
 use super::check::{Check, listed};
-use super::{Choice, Kind, Status, Table, Union, text};
+use super::{Choice, Kind, Status, Table, Union, Variant, text};
 use crate::diagnostic::{did_you_mean, shown};
 use crate::node::{Content, Entry, Node, Path};
 
@@ -71,6 +71,9 @@ impl Check<'_> {
                     let help = did_you_mean(&entry.key, [union.tag]);
                     self.report
                         .error(&path.key(&entry.key).at(entry.pos), message, help);
+                    if let Ok(written) = text(&entry.value) {
+                        self.meant(node, entries, Some(&entry.key), union, written, path);
+                    }
                 } else {
                     let message = format!("{} needs `{}`", union.what, union.tag);
                     self.report.error(
@@ -104,6 +107,7 @@ impl Check<'_> {
             let message = format!("unknown {} `{}`", union.tag, shown(written));
             self.report
                 .error(&tag_path.at(tag.value.pos), message, Some(help));
+            self.meant(node, entries, None, union, written, path);
             return;
         };
         if let Status::NotYet(instead) = variant.status {
@@ -122,6 +126,35 @@ impl Check<'_> {
         if matches!(variant.status, Status::Ready) {
             self.required(node, variant.table, path);
         }
+    }
+
+    /// The rest of what is misspelt in its tag, or in the name of its tag (`slip`), by the variant that must have been meant:
+    /// else its other mistakes would come to light one run later.
+    fn meant(
+        &mut self,
+        node: &Node,
+        entries: &[Entry],
+        slip: Option<&str>,
+        union: &Union,
+        written: &str,
+        path: &Path<'_>,
+    ) {
+        let ready = |v: &&Variant| matches!(v.status, Status::Ready);
+        let known = union.variants.iter().filter(ready);
+        let Some(variant) = known.clone().find(|v| v.name == written).or_else(|| {
+            known
+                .clone()
+                .find(|v| did_you_mean(written, [v.name]).is_some())
+        }) else {
+            return;
+        };
+        for entry in entries
+            .iter()
+            .filter(|entry| slip != Some(entry.key.as_str()))
+        {
+            self.variant(std::slice::from_ref(entry), union, variant.table, path);
+        }
+        self.required(node, variant.table, path);
     }
 
     /// Keys of one variant; one that belongs to another is told apart from one that does not exist.

@@ -338,12 +338,17 @@ impl Search<'_> {
             let sure = self.low.unwrap_or(self.settings.min_rate);
             let again = self.once(phase, sure, self.settings.short_secs())?;
             if again == Verdict::Dead {
-                let why = "nothing answered, at a rate that it is known to hold";
-                return Err(Stop::End(Ending::TargetGone(if self.low.is_none() {
-                    "nothing answered".to_owned()
-                } else {
-                    why.to_owned()
-                })));
+                let mut why = match self.low {
+                    None => "nothing answered".to_owned(),
+                    Some(_) => "nothing answered, at a rate that it is known to hold".to_owned(),
+                };
+                let errors = self.probes.last().map(|probe| &probe.measured.errors);
+                if let Some((kind, _)) = errors.and_then(|errors| errors.first()) {
+                    why += &format!(
+                        "; the most frequent error was `{kind}`, of which `loadr-fast run` shows an example"
+                    );
+                }
+                return Err(Stop::End(Ending::TargetGone(why)));
             }
         }
         Ok(verdict)

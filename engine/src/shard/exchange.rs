@@ -120,6 +120,9 @@ pub(super) enum Answer {
     Redirect(Box<Moved>),
 }
 
+/// How a fatal alert of TLS begins, which is what a server with TLS makes of a request without.
+const ALERT: [u8; 2] = [21, 3];
+
 /// Why a request brought no response.
 pub(super) enum Broken {
     Cancelled,
@@ -127,6 +130,8 @@ pub(super) enum Broken {
     Failed(ErrorKind, i32),
     /// TLS could not be made or broke; why.
     Tls(String),
+    /// Over a connection without TLS came what only a server with TLS sends.
+    Encrypted,
     /// The proxy made no way to the origin; why.
     Proxy(String),
     /// Its redirect leads nowhere; why.
@@ -302,10 +307,14 @@ impl Client {
                             Some(session) => session.consume(run_len),
                         },
                         Err(kind) => {
+                            let is_alert = run.starts_with(&ALERT);
+                            stage(sample, sent_ns, first_ns, end_ns);
                             if tls.is_none() {
                                 sample.received_bytes += run_len as u64;
+                                if is_alert {
+                                    return Err(Broken::Encrypted);
+                                }
                             }
-                            stage(sample, sent_ns, first_ns, end_ns);
                             return Err(Broken::Failed(kind, 0));
                         }
                     }

@@ -197,6 +197,17 @@ impl Vu {
                 self.count_broken(id, kind, sample);
                 return After::Pause;
             }
+            Broken::Encrypted => {
+                self.client.disconnect(origin);
+                let address = shard.address(origin);
+                let text = || {
+                    format!("{name} ({address}): what answers there speaks TLS: write `https://`")
+                };
+                shard.record.borrow_mut().error(ErrorKind::Protocol, text);
+                self.count_broken(id, ErrorKind::Protocol, sample);
+                self.client.reader.let_go();
+                return After::Pause;
+            }
             Broken::Failed(kind, errno) => (kind, errno),
             Broken::Stale => (ErrorKind::Closed, 0),
         };

@@ -9,7 +9,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
     UnbufferedStatus,
 };
-use rustls::{AlertDescription, ClientConfig, Error, ProtocolVersion};
+use rustls::{AlertDescription, ClientConfig, Error, InvalidMessage, ProtocolVersion};
 
 use super::records::Records;
 
@@ -195,7 +195,7 @@ impl Session {
                     }
                     Err(error) => {
                         self.layer = Layer::Broken;
-                        Err(said(&error))
+                        Err(said(&error, true))
                     }
                 };
             }
@@ -216,7 +216,7 @@ impl Session {
                         encode(data, &mut self.outgoing)?;
                     }
                     self.layer = Layer::Broken;
-                    return Err(said(&error));
+                    return Err(said(&error, self.is_open));
                 }
             };
             let is_done = match state {
@@ -275,11 +275,23 @@ impl Session {
 }
 
 /// An error for people. What a server says of the client's certificate comes when the handshake looks finished here, and is
-/// about what the plan says.
-fn said(error: &Error) -> String {
+/// about what the plan says; what the client says of the server's, or of one that speaks no TLS, is what whoever writes a first
+/// plan meets.
+#[cold]
+fn said(error: &Error, is_open: bool) -> String {
     use AlertDescription as Alert;
-    let Error::AlertReceived(alert) = error else {
-        return error.to_string();
+    let alert = match error {
+        Error::AlertReceived(alert) => alert,
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) if !is_open => {
+            return "what answers there speaks no TLS: write `http://`, or the port that has TLS"
+                .to_owned();
+        }
+        Error::InvalidCertificate(_) => {
+            return format!(
+                "{error}: `defaults.http.tls` says whom to trust (`ca_file`), or `--insecure` trusts anyone"
+            );
+        }
+        _ => return error.to_string(),
     };
     let why = match alert {
         Alert::CertificateRequired => {

@@ -138,8 +138,8 @@ impl View<'_> {
             None => format!(" of {} at most", count(frame.vus_max.into())),
         };
         let iterations = match p.iterations_wanted_ps {
-            Some(wanted) => format!("{} of {} iter/s", rate(p.iterations_ps), rate(wanted)),
-            None => format!("{} iter/s", rate(p.iterations_ps)),
+            Some(wanted) => format!("{} of {} iter/s", grouped(p.iterations_ps), grouped(wanted)),
+            None => format!("{} iter/s", grouped(p.iterations_ps)),
         };
         let dropped = match frame.dropped {
             Some(0) => Line::styled("0 dropped", self.theme.good()),
@@ -151,5 +151,14 @@ impl View<'_> {
             Line::raw(iterations),
             dropped,
         ]
+    }
+}
+
+/// A rate, with its thousands apart as in all other counts of the view.
+fn grouped(per_second: f64) -> String {
+    if per_second < 1000.0 {
+        rate(per_second)
+    } else {
+        count(per_second.round() as u64)
     }
 }

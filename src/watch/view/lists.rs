@@ -1,5 +1,7 @@
 //! The boxes below the charts: shards, thresholds, errors. Each is a list that may be longer than its room.
 
+use std::borrow::Cow;
+
 use loadr_engine::figures::{count, duration};
 use ratatui::Frame as Canvas;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -8,6 +10,9 @@ use ratatui::widgets::{Paragraph, Row, Table};
 
 use super::View;
 use crate::watch::frame::ErrorLine;
+
+/// So many characters of a threshold's metric are always shown.
+const METRIC_MIN: usize = 6;
 
 impl View<'_> {
     /// Shards beside thresholds and errors.
@@ -95,9 +100,14 @@ impl View<'_> {
                 let observed = t
                     .observed
                     .map_or_else(|| "no samples".to_owned(), |value| format!("{value:.3}"));
+                // Of what has no room for all of it, the metric's end is what is missed least.
+                let beside = format!("✓ : {}  {observed}", t.expression);
+                let room = usize::from(area.width.saturating_sub(2))
+                    .saturating_sub(beside.chars().count());
+                let metric = shortened(&t.metric, room.max(METRIC_MIN));
                 Line::from(vec![
                     mark,
-                    Span::raw(format!("{}: {}", t.metric, t.expression)),
+                    Span::raw(format!("{metric}: {}", t.expression)),
                     Span::styled(format!("  {observed}"), self.theme.faint()),
                 ])
             })
@@ -142,4 +152,13 @@ impl View<'_> {
         }
         canvas.render_widget(Paragraph::new(lines).block(block), area);
     }
+}
+
+/// At most so many characters of a text, with a mark where some are missing.
+fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    if text.chars().count() <= max {
+        return text.into();
+    }
+    let kept: String = text.chars().take(max.saturating_sub(1)).collect();
+    format!("{kept}…").into()
 }

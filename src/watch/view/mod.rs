@@ -89,6 +89,8 @@ impl View<'_> {
         };
         let at = secs(frame.point.at_secs);
         match (frame.iterations_planned, frame.left_secs) {
+            // What is left of the plan is not what is waited for any more.
+            _ if self.state == RunState::Stopping => at,
             (Some(all), _) => format!(
                 "{at} · {} of {} iterations",
                 count(frame.iterations),
@@ -149,7 +151,7 @@ impl View<'_> {
             _ => " Ctrl-C stops · p pauses",
         };
         let right = match (self.said, self.url) {
-            (Some(said), _) => Line::styled(said.trim().to_owned(), self.theme.warning()),
+            (Some(said), _) => Line::styled(said.trim(), self.theme.warning()),
             (None, Some(url)) => Line::from(vec![
                 Span::styled("live page: ", self.theme.faint()),
                 Span::raw(url),
@@ -162,7 +164,14 @@ impl View<'_> {
         ])
         .areas(area);
         canvas.render_widget(Line::styled(keys, self.theme.faint()), left);
-        canvas.render_widget(right.right_aligned(), right_area);
+        // What has no room is cut at its end, never at its beginning.
+        let has_room = right.width() <= usize::from(right_area.width);
+        let right = if has_room {
+            right.right_aligned()
+        } else {
+            right
+        };
+        canvas.render_widget(right, right_area);
     }
 
     /// The figures that matter most, as many as there is room for.
@@ -254,6 +263,19 @@ mod tests {
         assert!(
             drawn(100, 30, Some(&frame), RunState::Stopping).contains("once more stops at once")
         );
+        assert!(!drawn(100, 30, Some(&frame), RunState::Stopping).contains("left"));
+    }
+
+    #[test]
+    fn eighty_columns_have_room_for_what_thresholds_saw() {
+        let screen = drawn(80, 24, Some(&sample::frame(12.0)), RunState::Running);
+        for text in [
+            "http_req_du…: p(99)<250  0.808│",
+            "http_req_fa…: rate<0.01  0.250│",
+        ] {
+            assert!(screen.contains(text), "`{text}`:\n{screen}");
+        }
+        assert!(screen.contains("99,432 iter/s"), "{screen}");
     }
 
     #[test]

@@ -264,6 +264,7 @@ impl Taken<'_> {
             }
             Broken::Cancelled
             | Broken::Tls(_)
+            | Broken::Encrypted
             | Broken::Proxy(_)
             | Broken::Unsent(_)
             | Broken::Stale => {
