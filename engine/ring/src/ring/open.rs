@@ -15,7 +15,8 @@ use super::{Ring, op, user_data};
 use crate::socket::{Listener, Port, Slot, Socket, State};
 
 impl Ring {
-    /// Begins a connection to `address`, from `source` if given. [`Event::Connected`] or [`Event::Failed`] follows.
+    /// Begins a connection to `address`, from `source` if given. [`crate::Event::Connected`] or
+    /// [`crate::Event::Failed`] follows.
     ///
     /// # Errors
     /// The system's, when there is no socket, descriptor or slot to be had.
