@@ -7,10 +7,10 @@ mod tools;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 
-use common::{loadr, repository, target};
+use common::{loadr, output, repository, target};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -61,16 +61,6 @@ fn runs() -> &'static Runs {
         }
         Runs { folder, summaries }
     })
-}
-
-fn output(args: &[&str]) -> (i32, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = loadr().args(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 /// The summary of a merge, and what was said.

@@ -5,21 +5,10 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 
 use loadr_target::{Settings, Target};
 
-use common::{loadr, repository, run_file, run_plan, target};
-
-fn output(args: &[&str]) -> (i32, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = loadr().args(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
-}
+use common::{output, repository, run_file, run_plan, target};
 
 #[test]
 fn a_url_is_run_without_a_plan() {

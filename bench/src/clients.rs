@@ -144,9 +144,10 @@ impl Client {
             }
             Self::Loadr(path) => {
                 let folder = tempfile::tempdir()?;
-                let processes = if work.is_split { work.cores.len() } else { 1 };
+                let together = if work.is_split { 1 } else { work.cores.len() };
+                let processes = work.cores.len() / together;
                 let (mut commands, mut summaries) = (Vec::new(), Vec::new());
-                for cores in work.cores.chunks(work.cores.len() / processes) {
+                for cores in work.cores.chunks(together) {
                     let summary = folder.path().join(format!("{}.json", summaries.len()));
                     let mut command = loadr_command(path, folder.path(), work, seconds)?;
                     command.args(["--vus", &(connections / processes as u32).to_string()]);

@@ -10,10 +10,9 @@ mod page;
 mod tools;
 
 use std::fs;
-use std::process::Output;
 use std::sync::OnceLock;
 
-use common::{loadr, target};
+use common::{loadr, output, target};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -87,16 +86,6 @@ fn run_in(folder: TempDir, name: &str) -> Files {
 fn run() -> &'static Files {
     static RUN: OnceLock<Files> = OnceLock::new();
     RUN.get_or_init(|| run_in(tempfile::tempdir().unwrap(), HOSTILE))
-}
-
-fn output(args: &[&str]) -> (i32, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = loadr().args(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 #[test]

@@ -105,13 +105,29 @@ const fn rate(of: &'static str, to: &'static str, at_most: f64) -> Goal {
     }
 }
 
-/// The same without a goal.
-const fn beside(goal: Goal) -> Goal {
+/// One to compare with.
+const fn beside(figure: Figure, of: &'static str, to: &'static str) -> Goal {
     Goal {
+        of,
+        to,
+        figure,
         at_most: None,
-        ..goal
     }
 }
+
+/// Who speaks TLS, against one target and another; the goals are the same.
+const fn over_tls(target: Target) -> [Side; 3] {
+    [
+        placed(side("loadr-fast", Who::Loadr, 64), target),
+        placed(side("wrk", Who::Wrk, 64), target),
+        placed(side("oha", Who::Oha, 64), target),
+    ]
+}
+
+const TLS_GOALS: &[Goal] = &[
+    cpu("loadr-fast", "wrk", 0.75),
+    cpu("loadr-fast", "oha", 0.70),
+];
 
 /// The row that no ratio is in: the memory of idle users.
 pub(crate) const IDLE: &str = "idle";
@@ -155,7 +171,7 @@ pub(crate) const ROWS: &[Row] = &[
         ],
         goals: &[
             rate("wrk", "loadr-fast", 0.52),
-            beside(rate("wrk", "floor", 0.0)),
+            beside(Figure::RequestsPerSecond, "wrk", "floor"),
         ],
     },
     Row {
@@ -188,28 +204,14 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "tls",
         what: "64, TLS 1.3",
-        sides: &[
-            placed(side("loadr-fast", Who::Loadr, 64), Target::Tls),
-            placed(side("wrk", Who::Wrk, 64), Target::Tls),
-            placed(side("oha", Who::Oha, 64), Target::Tls),
-        ],
-        goals: &[
-            cpu("loadr-fast", "wrk", 0.75),
-            cpu("loadr-fast", "oha", 0.70),
-        ],
+        sides: &over_tls(Target::Tls),
+        goals: TLS_GOALS,
     },
     Row {
         name: "nginx",
         what: "64, TLS 1.3, nginx, which is slower than its clients",
-        sides: &[
-            placed(side("loadr-fast", Who::Loadr, 64), Target::Nginx),
-            placed(side("wrk", Who::Wrk, 64), Target::Nginx),
-            placed(side("oha", Who::Oha, 64), Target::Nginx),
-        ],
-        goals: &[
-            cpu("loadr-fast", "wrk", 0.75),
-            cpu("loadr-fast", "oha", 0.70),
-        ],
+        sides: &over_tls(Target::Nginx),
+        goals: TLS_GOALS,
     },
     Row {
         name: "shards",
@@ -229,7 +231,7 @@ pub(crate) const ROWS: &[Row] = &[
             cpu("two shards", "one shard", 1.05),
             // What two that share nothing cost on the same cores is the machine's doing.
             cpu("two shards", "two processes", 1.05),
-            beside(cpu("two processes", "one shard", 0.0)),
+            beside(Figure::CpuPerRequest, "two processes", "one shard"),
         ],
     },
     Row {

@@ -41,6 +41,7 @@ use std::thread::{self, JoinHandle};
 
 use loadr_ring::{Port, RingWaker, SetupError};
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 
 pub use reply::CANNED_RESPONSE;
 pub use request::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
@@ -126,6 +127,7 @@ impl std::error::Error for StartError {
 #[derive(Debug)]
 pub struct Target {
     address: SocketAddr,
+    certificate: Option<CertificateDer<'static>>,
     threads: Vec<Running>,
 }
 
@@ -143,13 +145,16 @@ impl Target {
     /// See [`StartError`].
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
         let orders = Orders::new();
-        let tls = match settings.is_tls {
-            true => Some(tls::config(settings.address.ip()).map_err(StartError::Tls)?),
-            false => None,
-        };
+        let tls = settings
+            .is_tls
+            .then(|| tls::config(settings.address.ip()))
+            .transpose()
+            .map_err(StartError::Tls)?;
+        let (tls, certificate) = tls.unzip();
         // Dropped on an early return, which stops the threads made so far.
         let mut target = Self {
             address: settings.address,
+            certificate,
             threads: Vec::new(),
         };
         let threads = settings.threads.max(1);
@@ -210,6 +215,12 @@ impl Target {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The certificate that it shows, for clients to trust: DER, for `localhost` and the address. `None` without TLS.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
     }
 
     /// How many requests have been answered so far, errors included; exact once nothing is under way. (A

@@ -10,18 +10,18 @@ use rustls::{ServerConfig, ServerConnection};
 
 /// What all connections of a target have in common: TLS 1.2 and 1.3, and a certificate for `localhost` and the address that
 /// it signed itself.
-pub(crate) fn config(address: IpAddr) -> io::Result<Arc<ServerConfig>> {
+pub(crate) fn config(address: IpAddr) -> io::Result<(Arc<ServerConfig>, CertificateDer<'static>)> {
     let names = ["localhost".to_owned(), address.to_string()];
     let signed = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
     let key = PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der());
     let certificate = CertificateDer::from(signed.cert);
-    ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], PrivateKeyDer::from(key))
-        .map(Arc::new)
-        .map_err(io::Error::other)
+        .with_single_cert(vec![certificate.clone()], PrivateKeyDer::from(key))
+        .map_err(io::Error::other)?;
+    Ok((Arc::new(config), certificate))
 }
 
 /// The server's end of one connection.

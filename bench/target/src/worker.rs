@@ -176,11 +176,9 @@ impl Worker {
         if self.peers.len() <= slot.at() {
             self.peers.resize_with(slot.at() + 1, || None);
         }
-        let tls = match self.tls.as_ref().map(Session::new) {
-            Some(Ok(session)) => Some(session),
-            None => None,
+        let Ok(tls) = self.tls.as_ref().map(Session::new).transpose() else {
             // It cannot be for this connection's sake; the client sees that it is closed.
-            Some(Err(_)) => return self.ring.close(slot),
+            return self.ring.close(slot);
         };
         self.serial += 1;
         let place = &mut self.peers[slot.at()];

@@ -57,6 +57,19 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
+/// All of a file, unless it has more than [`SUMMARY_BYTES_MAX`].
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(ReadError::Io)?;
+    file.take(SUMMARY_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ReadError::Io)?;
+    if bytes.len() as u64 > SUMMARY_BYTES_MAX {
+        return Err(ReadError::TooLarge);
+    }
+    Ok(bytes)
+}
+
 /// Only what says whose file it is.
 #[derive(Deserialize)]
 struct Probe {
@@ -70,14 +83,7 @@ impl Summary {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(path: &Path) -> Result<Self, ReadError> {
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(ReadError::Io)?;
-        file.take(SUMMARY_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(ReadError::Io)?;
-        if bytes.len() as u64 > SUMMARY_BYTES_MAX {
-            return Err(ReadError::TooLarge);
-        }
+        let bytes = read_bounded(path)?;
         match histograms::embedded_summary(&bytes) {
             Some(json) => Self::from_json(json?),
             None => Self::from_json(&bytes),

@@ -185,28 +185,11 @@ impl Vu {
                 self.count_broken(id, ErrorKind::Redirect, sample);
                 return After::Next(Next::Step);
             }
-            Broken::Tls(ref why) | Broken::Proxy(ref why) => {
-                let kind = match broken {
-                    Broken::Proxy(_) => ErrorKind::Proxy,
-                    _ => ErrorKind::Tls,
-                };
-                self.client.disconnect(origin);
-                self.client.reader.let_go();
-                let text = || format!("{name} ({}): {why}", shard.address(origin));
-                shard.record.borrow_mut().error(kind, text);
-                self.count_broken(id, kind, sample);
-                return After::Pause;
-            }
+            Broken::Tls(why) => return self.no_way(id, origin, ErrorKind::Tls, &why, sample),
+            Broken::Proxy(why) => return self.no_way(id, origin, ErrorKind::Proxy, &why, sample),
             Broken::Encrypted => {
-                self.client.disconnect(origin);
-                let address = shard.address(origin);
-                let text = || {
-                    format!("{name} ({address}): what answers there speaks TLS: write `https://`")
-                };
-                shard.record.borrow_mut().error(ErrorKind::Protocol, text);
-                self.count_broken(id, ErrorKind::Protocol, sample);
-                self.client.reader.let_go();
-                return After::Pause;
+                let why = "what answers there speaks TLS: write `https://`";
+                return self.no_way(id, origin, ErrorKind::Protocol, why, sample);
             }
             Broken::Failed(kind, errno) => (kind, errno),
             Broken::Stale => (ErrorKind::Closed, 0),
@@ -226,6 +209,26 @@ impl Vu {
         } else {
             After::Pause
         }
+    }
+
+    /// There is no way to the origin, or none that is safe; `why` is for people.
+    #[cold]
+    fn no_way(
+        &mut self,
+        id: RequestId,
+        origin: OriginId,
+        kind: ErrorKind,
+        why: &str,
+        sample: &mut Sample,
+    ) -> After {
+        let shard = Rc::clone(&self.shard);
+        let name = &shard.program.requests[id.at()].name;
+        self.client.disconnect(origin);
+        self.client.reader.let_go();
+        let text = || format!("{name} ({}): {why}", shard.address(origin));
+        shard.record.borrow_mut().error(kind, text);
+        self.count_broken(id, kind, sample);
+        After::Pause
     }
 
     fn count_broken(&mut self, id: RequestId, kind: ErrorKind, sample: &mut Sample) {

@@ -19,7 +19,10 @@ impl Members {
     /// Adds what is in a file: a run, or several that were merged.
     pub(super) fn add(&mut self, path: &Path, summary: &Summary) -> Result<(), String> {
         let fail = |what: &str| format!("{}: {what}", path.display());
-        let merged = summary.merged.clone().unwrap_or_default();
+        let mut merged = summary.merged.clone().unwrap_or_default();
+        // Which segments are missing is seen once all are there.
+        let known = missing_segments(&merged.segments);
+        merged.missing.retain(|line| !known.contains(line));
         let runs = if merged.runs.is_empty() {
             vec![summary.run_id.clone()]
         } else {
@@ -57,10 +60,7 @@ impl Members {
                 _ => self.from.segments.push(segment),
             }
         }
-        // Which segments are missing is seen once all are there.
-        let others = merged.missing.into_iter();
-        let others = others.filter(|line| !is_of_missing_segments(line));
-        self.from.missing.extend(others);
+        self.from.missing.extend(merged.missing);
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Members {
     }
 }
 
-/// One line for each, and how many more there are: as [`is_of_missing_segments`] knows them.
+/// One line for each, and how many more there are.
 fn missing_segments(segments: &[Segment]) -> Vec<String> {
     let Some(of) = segments.iter().map(|segment| segment.of).max() else {
         return Vec::new();
@@ -92,16 +92,6 @@ fn missing_segments(segments: &[Segment]) -> Vec<String> {
         ));
     }
     missing
-}
-
-/// Whether [`missing_segments`] made this line.
-fn is_of_missing_segments(line: &str) -> bool {
-    let is_number = |text: &str| text.parse::<u32>().is_ok();
-    let middle = |start, end| line.strip_prefix(start)?.strip_suffix(end);
-    middle("segment ", " is missing")
-        .and_then(|middle| middle.split_once(" of "))
-        .is_some_and(|(index, of)| is_number(index) && is_number(of))
-        || middle("and ", " more segments are missing").is_some_and(is_number)
 }
 
 /// Only runs of one plan are one run.

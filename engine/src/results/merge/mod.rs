@@ -7,8 +7,6 @@ mod members;
 mod seconds;
 mod tallies;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use loadr_config::parse_threshold;
@@ -19,7 +17,7 @@ use self::members::{Members, check_same, is_part};
 use self::seconds::Seconds;
 use self::tallies::Tallies;
 use super::histograms::{LogWriter, RunLog, read_log};
-use super::read::{ReadError, SUMMARY_BYTES_MAX};
+use super::read::read_bounded;
 use super::summary::{Snapshot, Summary, ThresholdSummary, run_id};
 use super::totals::Figures;
 use crate::thresholds::{Sum, judge_sum};
@@ -44,7 +42,7 @@ pub fn merge(files: &[PathBuf], allow_missing: bool) -> Result<Merged, String> {
     let mut merge = Merge::default();
     let mut problems = Vec::new();
     for path in files {
-        match read(path) {
+        match read_bounded(path).and_then(|bytes| read_log(&bytes)) {
             Ok(log) => merge.add(path, log)?,
             Err(error) => problems.push(format!("{}: {error}", path.display())),
         }
@@ -62,18 +60,6 @@ pub fn merge(files: &[PathBuf], allow_missing: bool) -> Result<Merged, String> {
         ));
     }
     merge.finish()
-}
-
-fn read(path: &Path) -> Result<RunLog, ReadError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(ReadError::Io)?;
-    file.take(SUMMARY_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ReadError::Io)?;
-    if bytes.len() as u64 > SUMMARY_BYTES_MAX {
-        return Err(ReadError::TooLarge);
-    }
-    read_log(&bytes)
 }
 
 /// Lines, as many as a person reads.
