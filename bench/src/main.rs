@@ -11,6 +11,7 @@ mod memory;
 mod nginx;
 mod process;
 mod report;
+mod scale;
 mod schedule;
 mod serve;
 mod table;
@@ -40,6 +41,8 @@ enum Command {
     Compare(CompareArguments),
     /// Measures the whole table of figures: loadr-fast beside its floor and its peers, each ratio beside its goal.
     Table(TableArguments),
+    /// Measures how the load grows with the cores, a shard and a thread of the target on each.
+    Scale(ScaleArguments),
     /// Counts the instructions of each part of a request's way under valgrind, beside those that are committed.
     Counts(CountsArguments),
     /// Holds loadr-fast's arrivals against a target's own log, and its latencies against a target that stalls.
@@ -137,6 +140,25 @@ struct TableArguments {
 }
 
 #[derive(clap::Args)]
+struct ScaleArguments {
+    /// How long each run takes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// How many rounds, in each of which every number of cores runs once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pairs: u32,
+    /// The most cores to use; by default all that there are.
+    #[arg(long)]
+    cores: Option<usize>,
+    /// Writes every run, with facts of the machine, to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The loadr-fast binary; by default the one beside this program.
+    #[arg(long)]
+    loadr: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
 struct MemoryArguments {
     /// How many virtual users.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=11_000))]
@@ -194,6 +216,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Table(arguments) => table::run(&arguments),
+        Command::Scale(arguments) => scale::run(&arguments),
         Command::Counts(arguments) => counts::run(&arguments),
         Command::Part { name, times } => counts::run_part(&name, times),
         Command::Schedule(arguments) => schedule::run(&arguments),
