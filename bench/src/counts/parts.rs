@@ -44,6 +44,7 @@ impl Part {
 
 const PARSE: &str = "parse a response of 100 bytes";
 const PARSE_LONG: &str = "parse a response of 1 KiB with 8 headers";
+const PARSE_AGAIN: &str = "parse a response with the head of the last one";
 const RENDER: &str = "render a static request";
 const RENDER_TEMPLATED: &str = "render a templated request";
 const RECORD: &str = "record a sample";
@@ -59,6 +60,7 @@ const fn alone(name: &'static str, times: u64) -> Part {
 pub(crate) const PARTS: &[Part] = &[
     alone(PARSE, 10_000),
     alone(PARSE_LONG, 10_000),
+    alone(PARSE_AGAIN, 10_000),
     alone(RENDER, 10_000),
     alone(RENDER_TEMPLATED, 10_000),
     alone(RECORD, 10_000),
@@ -100,6 +102,13 @@ pub(crate) fn run_part(name: &str, times: u64) -> Outcome<()> {
             let mut trial = trial("url: 'http://h/'")?;
             for _ in 0..times {
                 done += u64::from(trial.parse(black_box(response)));
+            }
+        }
+        PARSE_AGAIN => {
+            let response = long_response();
+            let mut trial = trial("url: 'http://h/'")?;
+            for _ in 0..times {
+                done += u64::from(trial.parse_again(black_box(&response)));
             }
         }
         RENDER | RENDER_TEMPLATED => {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use super::{Advance, Expected, Reader, Response, Wanted, note};
+use super::{Advance, Expected, KnownHead, Reader, Response, Wanted, note};
 use crate::error_kind::ErrorKind;
 
 /// The most that a body may have here: below what some of the inputs say.
@@ -177,6 +177,17 @@ fn wanted(is_head: bool, keeps: bool) -> Wanted {
 
 /// Reads one response from runs that end at these places; the connection may end after the last one.
 fn read(reader: &mut Reader, bytes: &[u8], cuts: &[usize], wanted: &Wanted, ends: bool) -> Read {
+    read_knowing(reader, bytes, cuts, wanted, ends, None)
+}
+
+fn read_knowing(
+    reader: &mut Reader,
+    bytes: &[u8],
+    cuts: &[usize],
+    wanted: &Wanted,
+    ends: bool,
+    known: Option<&KnownHead>,
+) -> Read {
     reader.reset();
     let mut from = 0;
     for cut in cuts.iter().copied().chain([bytes.len()]) {
@@ -185,7 +196,7 @@ fn read(reader: &mut Reader, bytes: &[u8], cuts: &[usize], wanted: &Wanted, ends
         if run.is_empty() {
             continue;
         }
-        match reader.advance(run, wanted, seen) {
+        match reader.advance(run, wanted, known, seen) {
             Ok((Advance::More, judged)) => assert!(judged.is_none()),
             Ok((
                 Advance::Done {
@@ -286,6 +297,47 @@ fn any_split_of_any_bytes_comes_to_the_same() {
             "{}\ncut at {cuts:?}, head {is_head}, ends {ends}\nwhole: {first:?}\nsplit: {second:?}",
             bytes.escape_ascii()
         );
+    });
+}
+
+#[test]
+fn a_head_that_is_known_says_the_same() {
+    let (mut plain, mut knowing) = (Reader::default(), Reader::default());
+    let mut others: Vec<Vec<u8>> = CORPUS.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let known = KnownHead::default();
+    fuzz("known heads", |chance, bytes| {
+        // Some that go on like one before, and the same again.
+        let mut bytes = bytes.to_vec();
+        if chance.below(2) == 0 {
+            let other = &others[chance.below(others.len())];
+            let cut = chance.below(other.len() + 1);
+            bytes.splice(..0, other[..cut].iter().copied());
+        }
+        let at = chance.below(others.len());
+        others[at].clone_from(&bytes);
+        for _ in 0..1 + chance.below(3) {
+            let (is_head, keeps, ends) = (
+                chance.below(6) == 0,
+                chance.below(4) == 0,
+                chance.below(2) == 0,
+            );
+            let wanted = wanted(is_head, keeps);
+            let cuts = if chance.below(3) == 0 {
+                cuts(chance, bytes.len())
+            } else {
+                Vec::new()
+            };
+            let mut first = read(&mut plain, &bytes, &cuts, &wanted, ends);
+            let second = read_knowing(&mut knowing, &bytes, &cuts, &wanted, ends, Some(&known));
+            if let (Read::Done { seen: a, .. }, Read::Done { seen: b, .. }) = (&mut first, &second)
+                && b.fields.is_empty()
+                && !keeps
+                && a.notes & wanted.notes == 0
+            {
+                a.fields.clear();
+            }
+            assert_eq!(first, second, "{}", bytes.escape_ascii());
+        }
     });
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn header_space<'b>() -> HeaderSpace<'b> {
 }
 
 /// What a request and the plan say of the head.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub(crate) to_head_request: bool,
     /// The most header fields.

@@ -8,6 +8,7 @@ mod decode;
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod fuzz;
 mod head;
+mod known;
 mod pieces;
 pub(crate) mod redirect;
 mod render;
@@ -17,6 +18,7 @@ mod tunnel;
 pub(crate) use cookies::{Jar, Visit};
 pub(crate) use decode::Decoder;
 pub(crate) use head::{Expected, HEADERS_AT_HAND, header_space, note, parse as parse_head};
+pub(crate) use known::KnownHead;
 pub(crate) use pieces::Spares;
 pub(crate) use render::{RenderError, Values, decimal, render};
 pub(crate) use response::{Advance, Reader, Response, Wanted};

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use httparse::Header;
 
 use super::head::{self, Expected, Framing, Head, header_space, note};
+use super::known::KnownHead;
 use super::pieces::{Gathering, Spares, check_length};
 use crate::error_kind::ErrorKind;
 
@@ -16,7 +17,7 @@ pub(crate) struct Response<'b> {
     pub(crate) status: u16,
     /// Of [`super::note`].
     pub(crate) notes: u8,
-    /// As received; empty when the request's step reads none and the response came in pieces.
+    /// As received; empty when the request's step reads none and the response came in pieces, or began as the one before.
     pub(crate) headers: &'b [Header<'b>],
     /// Without the transfer coding; empty when the request's step does not read it and it came in pieces.
     pub(crate) body: &'b [u8],
@@ -111,7 +112,8 @@ impl Reader {
         }
     }
 
-    /// Takes the next run of bytes. When the response is whole `judge` is called with it, once.
+    /// Takes the next run of bytes. When the response is whole `judge` is called with it, once. `known`: of the responses to
+    /// the same request, where there is one.
     ///
     /// # Errors
     /// What is wrong with the response; the connection is of no further use.
@@ -120,10 +122,11 @@ impl Reader {
         &mut self,
         run: &[u8],
         wanted: &Wanted,
+        known: Option<&KnownHead>,
         judge: impl FnOnce(&Response<'_>) -> R,
     ) -> Result<(Advance, Option<R>), ErrorKind> {
         self.started |= !run.is_empty();
-        let advanced = self.read_on(run, wanted, judge);
+        let advanced = self.read_on(run, wanted, known, judge);
         if !matches!(advanced, Ok((Advance::More, _))) {
             self.let_go();
         }
@@ -135,6 +138,7 @@ impl Reader {
         &mut self,
         run: &[u8],
         wanted: &Wanted,
+        known: Option<&KnownHead>,
         judge: impl FnOnce(&Response<'_>) -> R,
     ) -> Result<(Advance, Option<R>), ErrorKind> {
         let mut at = 0;
@@ -144,14 +148,26 @@ impl Reader {
         while self.gathering.is_none() {
             // The head in one run, and mostly the body with it.
             let mut space = header_space();
-            let parsed = head::parse(&run[at..], &mut space, wanted.expected);
-            let is_folded = parsed.is_err() && head::is_folded(&run[at..]);
-            let whole = if is_folded { None } else { parsed? };
-            let Some((head, headers)) = whole else {
-                if !self.gather_head(run, &mut at, wanted)? {
-                    return Ok((Advance::More, None));
+            let before = known
+                .filter(|_| !wanted.headers)
+                .and_then(|known| known.find(&run[at..], wanted.expected))
+                .filter(|head| !wanted.reads_headers(head));
+            let (head, headers) = if let Some(head) = before {
+                (head, [].as_slice())
+            } else {
+                let parsed = head::parse(&run[at..], &mut space, wanted.expected);
+                let is_folded = parsed.is_err() && head::is_folded(&run[at..]);
+                let whole = if is_folded { None } else { parsed? };
+                let Some((head, headers)) = whole else {
+                    if !self.gather_head(run, &mut at, wanted)? {
+                        return Ok((Advance::More, None));
+                    }
+                    continue;
+                };
+                if let Some(known) = known.filter(|_| !wanted.reads_headers(&head)) {
+                    known.keep(&run[at..at + head.len], wanted.expected, head);
                 }
-                continue;
+                (head, headers)
             };
             at += head.len;
             if head.is_interim() {
@@ -267,7 +283,7 @@ mod tests {
                     keep_alive,
                 },
                 judged,
-            ) = reader.advance(run, wanted, seen)?
+            ) = reader.advance(run, wanted, None, seen)?
             {
                 let left =
                     run.len() - consumed + runs[i + 1..].iter().map(|r| r.len()).sum::<usize>();
@@ -322,7 +338,7 @@ mod tests {
         for cut in 0..bare.len() {
             let mut reader = Reader::default();
             for run in [&bare[..cut], &bare[cut..]] {
-                assert_eq!(reader.advance(run, &WANTED, seen).unwrap().1, None);
+                assert_eq!(reader.advance(run, &WANTED, None, seen).unwrap().1, None);
             }
             assert_eq!(reader.end(&WANTED, seen).unwrap().2, b" body", "{cut}");
         }
@@ -340,7 +356,7 @@ mod tests {
             let mut reader = Reader::default();
             let mut judged = None;
             for run in head.as_bytes().chunks(run) {
-                judged = reader.advance(run, &WANTED, seen).unwrap().1;
+                judged = reader.advance(run, &WANTED, None, seen).unwrap().1;
             }
             assert!(judged.is_some());
             assert!(work(&reader) < 12 * head.len(), "{}", work(&reader));
@@ -380,7 +396,7 @@ mod tests {
             let mut reader = Reader::default();
             let mut judged = None;
             for run in whole.chunks(run) {
-                judged = reader.advance(run, &WANTED, seen).unwrap().1;
+                judged = reader.advance(run, &WANTED, None, seen).unwrap().1;
             }
             assert_eq!(judged.unwrap().2, b"hi", "{run}");
             let work = work(&reader);
@@ -400,7 +416,7 @@ mod tests {
             } else {
                 [run, run]
             };
-            while let Ok((advance, _)) = reader.advance(turns[runs % 2], &WANTED, seen) {
+            while let Ok((advance, _)) = reader.advance(turns[runs % 2], &WANTED, None, seen) {
                 assert_eq!(advance, Advance::More);
                 given += turns[runs % 2].len();
                 runs += 1;
@@ -436,13 +452,13 @@ mod tests {
     fn a_body_without_length_ends_with_the_connection() {
         let mut reader = Reader::default();
         for run in [b"HTTP/1.1 200 OK\r\n\r\nab".as_slice(), b"cd"] {
-            let (advance, judged) = reader.advance(run, &WANTED, seen).unwrap();
+            let (advance, judged) = reader.advance(run, &WANTED, None, seen).unwrap();
             assert_eq!((advance, judged), (Advance::More, None));
         }
         assert_eq!(reader.end(&WANTED, seen).unwrap().2, b"abcd");
         let mut reader = Reader::default();
         reader
-            .advance(&PLAIN[..PLAIN.len() - 1], &WANTED, seen)
+            .advance(&PLAIN[..PLAIN.len() - 1], &WANTED, None, seen)
             .unwrap();
         assert_eq!(reader.end(&WANTED, seen), Err(ErrorKind::Closed));
     }
@@ -479,10 +495,15 @@ mod tests {
         ] {
             let mut reader = Reader::default();
             let head = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n");
-            reader.advance(head.as_bytes(), &wanted, seen).unwrap();
+            reader
+                .advance(head.as_bytes(), &wanted, None, seen)
+                .unwrap();
             let (mut moved, mut capacity) = (0, 0);
             for i in 1..=pieces {
-                let judged = reader.advance(&piece, &wanted, |r| r.body.len()).unwrap().1;
+                let judged = reader
+                    .advance(&piece, &wanted, None, |r| r.body.len())
+                    .unwrap()
+                    .1;
                 if reader.gather().body_bytes.capacity() != capacity {
                     capacity = reader.gather().body_bytes.capacity();
                     moved += i * piece.len();
@@ -499,10 +520,10 @@ mod tests {
     fn a_reader_can_be_used_again_after_a_reset() {
         let mut reader = Reader::default();
         reader
-            .advance(&CHUNKED[..CHUNKED.len() - 7], &WANTED, seen)
+            .advance(&CHUNKED[..CHUNKED.len() - 7], &WANTED, None, seen)
             .unwrap();
         reader.reset();
-        let (_, judged) = reader.advance(PLAIN, &WANTED, seen).unwrap();
+        let (_, judged) = reader.advance(PLAIN, &WANTED, None, seen).unwrap();
         assert_eq!(judged.unwrap().2, b"hello");
     }
 }

@@ -213,7 +213,6 @@ impl Client {
             }
             sample.was_sent = true;
 
-            let wanted = call.wanted(&shard.program.limits);
             let mask = signal::RECEIVED | signal::ENDED | signal::TIMEOUT | signal::CANCEL;
             self.reader.reset();
             let mut first_ns = 0;
@@ -229,6 +228,8 @@ impl Client {
                 if signals & signal::CANCEL != 0 {
                     return Err(Broken::Cancelled);
                 }
+                // Made anew each time: what a user has while it waits is memory.
+                let wanted = call.wanted(&shard.program.limits);
                 let mut ring = shard.ring.borrow_mut();
                 let (sent_ns, end_ns) = (ring.sent_ns(slot), ring.received_ns(slot));
                 // Bytes first: what ended the connection, or the time, came after them.
@@ -262,7 +263,8 @@ impl Client {
                             shard.answer(call, response, wanted.notes, duration_ns),
                         )
                     };
-                    match self.reader.advance(run, &wanted, judge) {
+                    let known = Some(&shard.known_heads[call.id.at()]);
+                    match self.reader.advance(run, &wanted, known, judge) {
                         Ok((
                             Advance::Done {
                                 consumed,

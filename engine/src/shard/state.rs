@@ -20,7 +20,7 @@ use super::tools::Tools;
 use crate::addresses::{Addresses, Resolve};
 use crate::control::Control;
 use crate::error_kind::ErrorKind;
-use crate::http::{Decoder, RenderError, Spares};
+use crate::http::{Decoder, KnownHead, RenderError, Spares};
 use crate::instances::Instances;
 use crate::leases::ScenarioLeases;
 use crate::metrics::Record;
@@ -262,6 +262,8 @@ pub(crate) struct Shard {
     pub(super) caches: bool,
     /// By [`RequestId`].
     pub(crate) prepared: Vec<Prepared>,
+    /// By [`RequestId`].
+    pub(super) known_heads: Vec<KnownHead>,
     pub(crate) ring: RefCell<Ring>,
     pub(crate) tasks: RefCell<Tasks>,
     pub(crate) tools: RefCell<Tools>,
@@ -301,6 +303,11 @@ impl Shard {
                 .requests
                 .iter()
                 .map(|request| Prepared::of(&program, request))
+                .collect(),
+            known_heads: program
+                .requests
+                .iter()
+                .map(|_| KnownHead::default())
                 .collect(),
             fresh_addresses: std::mem::replace(&mut spec.fresh_addresses, channel().1),
             resolver: Arc::clone(&spec.resolver),

@@ -12,7 +12,7 @@ use super::judge::Judge;
 use super::tasks::{Tasks, signal};
 use super::tools::Tools;
 use super::vars::Vars;
-use crate::http::{Advance, Expected, Reader, Response, Wanted, render};
+use crate::http::{Advance, Expected, KnownHead, Reader, Response, Wanted, render};
 use crate::instances::Instances;
 use crate::metrics::{Record, Sample};
 use crate::plugins::LoadedPlugins;
@@ -27,6 +27,7 @@ pub struct Trial {
     vars: Vars,
     instances: Instances,
     reader: Reader,
+    known_head: KnownHead,
     out: (Vec<u8>, Vec<u8>),
 }
 
@@ -52,6 +53,7 @@ impl Trial {
             vars: Vars::of(&feed, 1),
             instances: Box::new([]),
             reader: Reader::default(),
+            known_head: KnownHead::default(),
             out: Default::default(),
             plugins,
             program,
@@ -81,6 +83,18 @@ impl Trial {
 
     /// Reads a response that comes in one piece; whether it is whole then.
     pub fn parse(&mut self, response: &[u8]) -> bool {
+        self.read(response, None)
+    }
+
+    /// The same, where the last one may have had the same head.
+    pub fn parse_again(&mut self, response: &[u8]) -> bool {
+        let known = std::mem::take(&mut self.known_head);
+        let is_whole = self.read(response, Some(&known));
+        self.known_head = known;
+        is_whole
+    }
+
+    fn read(&mut self, response: &[u8], known: Option<&KnownHead>) -> bool {
         let wanted = Wanted {
             expected: Expected {
                 to_head_request: false,
@@ -93,7 +107,7 @@ impl Trial {
             body_bytes_max: self.program.limits.body_bytes_max,
         };
         self.reader.reset();
-        let advanced = self.reader.advance(response, &wanted, |r| r.status);
+        let advanced = self.reader.advance(response, &wanted, known, |r| r.status);
         matches!(advanced, Ok((Advance::Done { .. }, Some(200))))
     }
 

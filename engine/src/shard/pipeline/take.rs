@@ -83,7 +83,8 @@ impl Vu {
                 let judge = |response: &Response<'_>| {
                     taken.judge(front, call, wanted.notes, response, duration_ns)
                 };
-                match reader.advance(&run[at..], &wanted, judge) {
+                let known = Some(&shard.known_heads[call.id.at()]);
+                match reader.advance(&run[at..], &wanted, known, judge) {
                     Ok((
                         Advance::Done {
                             consumed,
