@@ -186,7 +186,7 @@ impl System for Engine<'_> {
         if cut_off > 0 {
             thread::sleep(REST);
         }
-        Ok(self.measured(&outcome, seen, users))
+        Ok(self.measured(&outcome, seen, ask, users))
     }
 }
 
@@ -231,7 +231,7 @@ fn sums(rules: &[SloRule], each: impl FnOnce(&mut dyn FnMut(&loadr_engine::Serie
 }
 
 impl Engine<'_> {
-    fn measured(&self, outcome: &Outcome, seen: Seen, users: Users) -> Measured {
+    fn measured(&self, outcome: &Outcome, seen: Seen, ask: &Ask, users: Users) -> Measured {
         let before = seen.before.unwrap_or_else(|| Sums::new(self.rules));
         let within = seen.last.unwrap_or_else(|| before.clone()).since(&before);
         // With what the drain has brought.
@@ -286,6 +286,9 @@ impl Engine<'_> {
             ));
         }
         generator.extend(users.too_few(whole.dropped));
+        // Made later than the next was due, a request comes with that one, and the target sees two at once.
+        let apart_ms = 1e3 / (ask.rate * per_iteration);
+        let spoilt = whole.lag.count_above_ms(apart_ms) + whole.unanswered + cut_off + ran_out;
         Measured {
             shares,
             secs: f64::from(seen.judged_secs),
@@ -299,6 +302,7 @@ impl Engine<'_> {
             concurrency_counted: (self.is_even && seen.judged_secs > 0)
                 .then(|| seen.in_flight / secs),
             generator,
+            spoilt,
             errors: errors
                 .iter()
                 .map(|error| (error.kind.to_string(), error.count))

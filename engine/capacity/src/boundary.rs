@@ -82,7 +82,9 @@ pub fn boundary(probes: &[Probe], settings: &Settings, near: f64) -> Option<Boun
 
 fn of_slo(probes: &[Probe], settings: &Settings, slo: usize, near: f64) -> Option<Boundary> {
     let allowed = settings.slos.get(slo)?.allowed;
-    let usable = |p: &&Probe| p.verdict != Verdict::Generator && p.measured.shares.len() > slo;
+    let usable = |p: &&Probe| {
+        p.verdict != Verdict::Generator && !p.spoilt.contains(&slo) && p.measured.shares.len() > slo
+    };
     let points: Vec<Point> = probes
         .iter()
         .filter(usable)

@@ -324,11 +324,16 @@ impl Finding {
             );
             let half = (boundary.high - boundary.low) / 2.0 / boundary.rate;
             if half > self.settings.precision {
+                let of_generator = |p: &&Probe| p.verdict == Verdict::Generator;
+                let spoilt = self.probes.iter().filter(of_generator).count();
+                let why = if spoilt > 0 {
+                    format!("the generator was the bottleneck in {spoilt} of the probes")
+                } else {
+                    "its response times vary too much for more in as many probes".to_owned()
+                };
                 text += &format!(
-                    ", which is less precise than the {} % asked for: its response times vary too much for more in {} \
-                     probes",
+                    ", which is less precise than the {} % asked for: {why}",
                     percent(self.settings.precision),
-                    self.probes.len()
                 );
             }
         }
@@ -431,6 +436,7 @@ impl Finding {
         let broken: Vec<String> = probe
             .broken
             .iter()
+            .filter(|at| !probe.spoilt.contains(at) || probe.verdict != Verdict::Broke)
             .filter_map(|at| {
                 let (slo, share) = (
                     self.settings.slos.get(*at)?,

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::settings::Settings;
-use crate::system::{Ask, Measured};
+use crate::slo::Slo;
+use crate::system::{Ask, Measured, Share};
 
 /// What a probe says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ pub enum Verdict {
     Held,
     /// One did not.
     Broke,
-    /// One did not, and the generator may have been why: it says nothing of the system.
+    /// One did not, and the generator may have been why of each: it says nothing of the system.
     Generator,
     /// Nothing answered any more.
     Dead,
@@ -30,6 +31,9 @@ pub struct Probe {
     pub verdict: Verdict,
     /// Which objectives did not hold, by their place among the settings'.
     pub broken: Vec<usize>,
+    /// Those of them that the generator may have broken.
+    #[serde(default)]
+    pub spoilt: Vec<usize>,
     /// Why it was ended before its time, if it was.
     pub abandoned: Option<String>,
 }
@@ -42,19 +46,22 @@ impl Probe {
         settings: &Settings,
         abandoned: Option<String>,
     ) -> Self {
-        let broken: Vec<usize> = settings
-            .slos
-            .iter()
-            .zip(&measured.shares)
-            .enumerate()
+        let objectives = || settings.slos.iter().zip(&measured.shares).enumerate();
+        let broken: Vec<usize> = objectives()
             .filter(|(_, (slo, share))| share.value() > slo.allowed)
+            .map(|(at, _)| at)
+            .collect();
+        let spoilt: Vec<usize> = objectives()
+            .filter(|(at, (slo, share))| {
+                broken.contains(at) && measured.may_have_spoilt(slo, **share)
+            })
             .map(|(at, _)| at)
             .collect();
         let verdict = if !measured.is_answering {
             Verdict::Dead
         } else if broken.is_empty() {
             Verdict::Held
-        } else if measured.generator.is_empty() {
+        } else if spoilt.len() < broken.len() {
             Verdict::Broke
         } else {
             Verdict::Generator
@@ -66,12 +73,28 @@ impl Probe {
             measured,
             verdict,
             broken,
+            spoilt,
             abandoned,
         }
     }
 
     pub(crate) fn held(&self) -> bool {
         self.verdict == Verdict::Held
+    }
+}
+
+impl Measured {
+    /// Whether an objective may hold for who has a better generator. What a request took is not known where that was in the way.
+    /// That it failed was said by the target, but for so many as the generator may have made fail.
+    fn may_have_spoilt(&self, slo: &Slo, share: Share) -> bool {
+        if self.generator.is_empty() {
+            return false;
+        }
+        let own = Share {
+            bad: self.spoilt,
+            of: self.requests,
+        };
+        slo.bound_ms.is_some() || share.value() - own.value() <= slo.allowed
     }
 }
 
@@ -175,4 +198,75 @@ fn difference(then: &Settings, now: &Settings) -> String {
         }
     }
     "they were made by another version".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Phase;
+
+    /// A probe of 1,000 requests in which so many were too slow, failed, and may have failed for the generator.
+    fn probe(slow: u64, failed: u64, spoilt: u64, is_generator_late: bool) -> Probe {
+        let slo = |bound_ms| Slo {
+            text: String::new(),
+            allowed: 0.01,
+            percentile: None,
+            bound_ms,
+            is_implied: false,
+        };
+        let settings = Settings {
+            slos: vec![slo(Some(50.0)), slo(None)],
+            min_rate: 1.0,
+            max_rate: 1e6,
+            precision: 0.02,
+            step_secs: 10,
+            confirm_secs: 60,
+            probes_max: 60,
+        };
+        let share = |bad| Share { bad, of: 1000 };
+        let measured = Measured {
+            shares: vec![share(slow), share(failed)],
+            requests: 1000,
+            secs: 10.0,
+            spoilt,
+            generator: is_generator_late.then(String::new).into_iter().collect(),
+            is_answering: true,
+            ..Measured::default()
+        };
+        let ask = Ask {
+            number: 1,
+            phase: Phase::Double,
+            rate: 100.0,
+            warm_up_secs: 2,
+            judged_secs: 10,
+        };
+        Probe::new(ask, measured, &settings, None)
+    }
+
+    #[test]
+    fn a_late_generator_explains_durations_and_as_many_failures_as_it_may_have_made() {
+        let said = |slow, failed, spoilt, is_late| {
+            let probe = probe(slow, failed, spoilt, is_late);
+            (probe.verdict, probe.broken, probe.spoilt)
+        };
+        assert_eq!(said(10, 10, 0, true), (Verdict::Held, vec![], vec![]));
+        assert_eq!(
+            said(11, 11, 900, false),
+            (Verdict::Broke, vec![0, 1], vec![])
+        );
+        assert_eq!(said(11, 0, 0, true), (Verdict::Generator, vec![0], vec![0]));
+        assert_eq!(said(0, 200, 150, true), (Verdict::Broke, vec![1], vec![]));
+        assert_eq!(
+            said(0, 200, 195, true),
+            (Verdict::Generator, vec![1], vec![1])
+        );
+        assert_eq!(
+            said(11, 200, 150, true),
+            (Verdict::Broke, vec![0, 1], vec![0])
+        );
+        assert_eq!(
+            said(11, 200, 195, true),
+            (Verdict::Generator, vec![0, 1], vec![0, 1])
+        );
+    }
 }

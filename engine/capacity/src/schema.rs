@@ -61,6 +61,11 @@ pub fn schema() -> Value {
             "Why the generator may have been the bottleneck",
         ),
         (
+            "spoilt",
+            count(),
+            "Requests that the generator may have made fail",
+        ),
+        (
             "errors",
             list(
                 json!({ "type": "array", "prefixItems": [text(), count()], "items": false, "minItems": 2 }),
@@ -96,6 +101,11 @@ pub fn schema() -> Value {
             "broken",
             list(count()),
             "Objectives that did not hold, by place",
+        ),
+        (
+            "spoilt",
+            list(count()),
+            "Those of them that the generator may have broken",
         ),
         (
             "abandoned",

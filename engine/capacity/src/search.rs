@@ -23,6 +23,8 @@ const SIDE_MIN: usize = 2;
 const NEAR_MIN: usize = 8;
 /// What counts as near, in precisions.
 const NEAR: f64 = 5.0;
+/// How often the generator may spoil a probe, and the same again, near the boundary before it is left as it is.
+const SPOILT_MAX: u32 = 2;
 /// How often a probe that the generator spoilt is made again.
 const RETRIES: usize = 1;
 /// How often a lower rate is tried when the one found does not hold.
@@ -237,6 +239,7 @@ impl Search<'_> {
         } = *self.settings;
         let mut last_tried = f64::INFINITY;
         let mut confirmations = 0;
+        let mut spoilt = 0;
         loop {
             let Some(found) = boundary(&self.probes, self.settings, self.near()) else {
                 return Ok(Ending::NotConfirmed);
@@ -250,9 +253,11 @@ impl Search<'_> {
                 && below >= SIDE_MIN
                 && above >= SIDE_MIN
                 && (found.dispersion <= 1.0 || below + above >= NEAR_MIN);
-            let is_spent = self.probes.len() as u32 >= probes_max;
+            let is_spent = self.probes.len() as u32 >= probes_max || spoilt > SPOILT_MAX;
             if !is_narrow && !is_spent {
-                let off = (half / 2.0).clamp(precision / 2.0, BRACKET * precision);
+                // Where the generator spoilt one, the next is farther off.
+                let off = (half / 2.0).clamp(precision / 2.0, BRACKET * precision)
+                    * f64::from(1 + spoilt);
                 let rate = if below <= above {
                     found.rate * (1.0 - off)
                 } else {
@@ -260,6 +265,11 @@ impl Search<'_> {
                 };
                 let rate = rate.clamp(min_rate, max_rate);
                 if self.probe(Phase::Repeat, rate, step_secs)? == Verdict::Generator {
+                    spoilt += 1;
+                    // The system held close below and broke close above: what it can take is not out of the generator's reach.
+                    if below > 0 && above > 0 {
+                        continue;
+                    }
                     self.generator = Some(rate);
                     self.low = self.best_below(rate);
                     return self.at_least();

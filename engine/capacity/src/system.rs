@@ -133,6 +133,10 @@ pub struct Measured {
     pub concurrency_counted: Option<f64>,
     /// Why the generator may have been the bottleneck; empty when it was not.
     pub generator: Vec<String>,
+    /// Requests that the generator may have made fail: those that it made when the next was due already, those that nothing
+    /// answered in time, and those that this machine had nothing left for.
+    #[serde(default)]
+    pub spoilt: u64,
     /// What failed and how often, most frequent first.
     pub errors: Vec<(String, u64)>,
     /// Whether in the last judged second anything was answered at all, be it by an error.

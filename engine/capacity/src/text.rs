@@ -119,6 +119,7 @@ pub(crate) fn result(probe: &Probe, finding: &Finding) -> String {
     let worst = probe
         .broken
         .iter()
+        .filter(|at| !probe.spoilt.contains(at) || probe.verdict != Verdict::Broke)
         .filter_map(|at| {
             let (slo, share) = (
                 finding.settings.slos.get(*at)?,

@@ -384,6 +384,32 @@ fn a_generator_in_the_way_never_counts_against_the_system() {
     assert_eq!(finding.exit_code, 98);
 }
 
+#[test]
+fn what_the_system_refused_counts_whatever_the_generator_is_like() {
+    let failures = Objective::Failures(0.01);
+    let rejects = Model {
+        room: Some(10),
+        generator_limit: Some(1.0),
+        ..MM1
+    };
+    let settings = settings(failures);
+    let run = |model| {
+        let mut system = Simulated::new(model, &[failures], 3);
+        search(&settings, Vec::new(), &mut system, &mut |_| Ok(())).unwrap()
+    };
+    let told = run(rejects);
+    assert_eq!(told.ending, Ending::Found);
+    let boundary = told.boundary.unwrap();
+    assert!((boundary.rate / 713.1 - 1.0).abs() < 0.05, "{boundary:?}");
+    // The same, but what failed may have failed because of how it was sent.
+    let spoilt = run(Model {
+        spoils: true,
+        ..rejects
+    });
+    assert_eq!(spoilt.ending, Ending::LimitedByGenerator);
+    assert!(spoilt.boundary.is_none());
+}
+
 fn subject() -> Subject {
     Subject {
         plan: "shop".to_owned(),

@@ -54,6 +54,8 @@ pub struct Model {
     pub dies_after: Option<u64>,
     /// The generator is the bottleneck from this rate on, and makes requests late by a second.
     pub generator_limit: Option<f64>,
+    /// What fails there may have failed for that.
+    pub spoils: bool,
 }
 
 pub const MM1: Model = Model {
@@ -67,6 +69,7 @@ pub const MM1: Model = Model {
     cold: None,
     dies_after: None,
     generator_limit: None,
+    spoils: false,
 };
 
 /// An objective on durations or on failures.
@@ -334,6 +337,11 @@ impl System for Simulated {
                 vec!["a shard's core was 99 % busy".to_owned()]
             } else {
                 Vec::new()
+            },
+            spoilt: if is_late && self.model.spoils {
+                ends.iter().filter(|(_, time)| time.is_none()).count() as u64
+            } else {
+                0
             },
             is_answering: all > 0,
             ..Measured::default()
