@@ -9,6 +9,7 @@ mod doctor;
 mod export;
 mod findings;
 mod fleet;
+mod habits;
 mod merge;
 mod page;
 mod parts;
@@ -29,7 +30,12 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| {
+        let arguments: Vec<String> = std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        habits::explained(error, &arguments).exit()
+    });
     let result = match cli.command {
         cli::Command::Run(mut args) => run::run(&mut args, cli.color),
         cli::Command::Validate(args) => Ok(validate::validate(&args)),
