@@ -101,7 +101,7 @@ mod tests {
     fn no_habit_is_an_argument_of_ours() {
         let command = Cli::command();
         let run = command.find_subcommand("run").into_iter();
-        for argument in run.flat_map(|run| run.get_arguments()) {
+        for argument in run.flat_map(clap::Command::get_arguments) {
             let long = argument.get_long().map(|long| format!("--{long}"));
             let short = argument.get_short().map(|short| format!("-{short}"));
             for (names, _) in HABITS {

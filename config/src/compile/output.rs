@@ -218,7 +218,8 @@ impl Compiler<'_> {
                     }
                     _ => {
                         let message = "the `influxdb` output does not say where to write to";
-                        let help = "add `database: NAME`, or `org` and `bucket` for a server from version 2 on";
+                        let help = "end the URL with the database's name, such as `http://influx:8086/NAME`; in a plan `database: NAME` does as well, \
+                                    or `org` and `bucket` for a server from version 2 on";
                         self.report
                             .error(at, message.to_owned(), Some(help.to_owned()));
                         return None;

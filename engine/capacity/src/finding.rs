@@ -1,6 +1,6 @@
 //! What a search has found, in the shape of its JSON file, and what it amounts to in words.
 
-use loadr_figures::duration_apart;
+use loadr_figures::{count, duration_apart};
 use serde::Serialize;
 
 use crate::boundary::CONFIDENCE;
@@ -366,8 +366,8 @@ impl Finding {
                 slos.join(" and "),
                 sustained.secs,
                 duration_apart(probe.measured.latency.p99),
-                self.tightest(probe).map_or(0, |share| share.bad),
-                probe.measured.requests
+                count(self.tightest(probe).map_or(0, |share| share.bad)),
+                count(probe.measured.requests)
             );
         }
         text
@@ -512,7 +512,7 @@ pub(crate) fn rate_text(rate: f64) -> String {
     if rate >= 100.0 {
         let digits = rate.log10().floor() as i32;
         let unit = 10f64.powi((digits - 3).max(0));
-        return loadr_figures::count(((rate / unit).round() * unit) as u64);
+        return count(((rate / unit).round() * unit) as u64);
     }
     let text = format!("{rate:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::finding::rate_text;
 use crate::record::Probe;
 
 /// The difference that is none: of the larger figure, and in iterations.
@@ -58,9 +59,10 @@ impl Little {
                  says"
             ),
             (_, Some((rate, computed, counted))) => format!(
-                "Little's law does not hold in {} of {compared} probes: at {rate:.0}/s rate × time says {computed:.1} \
+                "Little's law does not hold in {} of {compared} probes: at {}/s rate × time says {computed:.1} \
                  iterations in flight and {counted:.1} were counted, so iterations were lost, or the schedule was not kept",
-                mismatches.len()
+                mismatches.len(),
+                rate_text(rate)
             ),
         };
         Self {

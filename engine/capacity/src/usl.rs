@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::finding::rate_text;
 use crate::record::{Probe, Verdict};
 use crate::special::t_quantile;
 
@@ -101,15 +102,15 @@ pub fn usl(points: &[(f64, f64)]) -> Option<Usl> {
         (n, throughput(&p, n))
     });
     let mut sentence = format!(
-        "one iteration at a time would make {:.0}/s; contention σ = {:.4} ± {:.4} (the share of an iteration's work that waits \
+        "one iteration at a time would make {}/s; contention σ = {:.4} ± {:.4} (the share of an iteration's work that waits \
          for something only one can have{}); coherency κ = {:.2e} ± {:.1e} (what each pair in flight costs each other{})",
-        lambda.value,
+        rate_text(lambda.value),
         sigma.value,
         sigma.uncertainty,
         if sigma.value > sigma.uncertainty {
             format!(
-                ": however many are in flight, at most {:.0}/s",
-                lambda.value / sigma.value
+                ": however many are in flight, at most {}/s",
+                rate_text(lambda.value / sigma.value)
             )
         } else {
             ": none that can be told from 0".to_owned()
@@ -124,7 +125,8 @@ pub fn usl(points: &[(f64, f64)]) -> Option<Usl> {
     );
     if let Some((n, x)) = peak {
         sentence += &format!(
-            "; past {n:.0} in flight, at {x:.0}/s, more concurrency makes less throughput"
+            "; past {n:.0} in flight, at {}/s, more concurrency makes less throughput",
+            rate_text(x)
         );
     }
     Some(Usl {
