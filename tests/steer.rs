@@ -170,7 +170,9 @@ fn users_and_rates_are_what_was_asked_for_and_counts_equal_on_both_sides() {
             told.contains("may have 7 virtual users (`max_vus`), not 8"),
             "{told}"
         );
-        assert_eq!(run.told(&["stop"])["state"], "stopping");
+        // Little is in flight: it may be over before it is looked at again.
+        let state = run.told(&["stop"])["state"].clone();
+        assert!(state == "stopping" || state == "ended", "{state}");
         let gone = run.end();
         assert_eq!(gone.code, Some(0), "{}", gone.stderr);
         assert_eq!(
