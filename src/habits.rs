@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 const HABITS: &[(&[&str], &str)] = &[
     (
         &["-t", "--threads"],
-        "what are threads elsewhere are cores here: `--cores N`; by default it takes all of them",
+        "what are threads elsewhere are cores here: `--cores N`; without it all, but for one when there are more than two",
     ),
     (
         &["-s", "--script"],
@@ -36,7 +36,9 @@ const PAGE: &str = "--ui";
 
 /// Puts what to type into the error that `arguments` led to, where it is known.
 pub(crate) fn explained(mut error: Error, arguments: &[String]) -> Error {
-    if error.kind() != ErrorKind::UnknownArgument {
+    // The other tools only run.
+    let runs = arguments.get(1).is_some_and(|command| command == "run");
+    if error.kind() != ErrorKind::UnknownArgument || !runs {
         return error;
     }
     let Some(ContextValue::String(unknown)) = error.get(ContextKind::InvalidArg) else {
@@ -95,6 +97,7 @@ mod tests {
         // What clap says of a slip of the pen stays.
         assert!(said("loadr-fast run --durations 5s x").contains("--duration"));
         assert!(!said("loadr-fast run a.yaml b.yaml").contains("--ui"));
+        assert!(!said("loadr-fast merge results -s x").contains("scripts"));
     }
 
     #[test]

@@ -434,14 +434,9 @@ impl Finding {
             return "nothing was measured".to_owned();
         };
         let broken: Vec<String> = probe
-            .broken
-            .iter()
-            .filter(|at| !probe.spoilt.contains(at) || probe.verdict != Verdict::Broke)
+            .reasons()
             .filter_map(|at| {
-                let (slo, share) = (
-                    self.settings.slos.get(*at)?,
-                    probe.measured.shares.get(*at)?,
-                );
+                let (slo, share) = (self.settings.slos.get(at)?, probe.measured.shares.get(at)?);
                 Some(format!(
                     "{} % of the requests were bad by `{}`, which allows {} %",
                     percent(share.value()),

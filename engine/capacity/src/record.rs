@@ -81,6 +81,13 @@ impl Probe {
     pub(crate) fn held(&self) -> bool {
         self.verdict == Verdict::Held
     }
+
+    /// The objectives that say why it did not hold: where the system broke one, those that the generator may have broken say
+    /// nothing.
+    pub(crate) fn reasons(&self) -> impl Iterator<Item = usize> {
+        let broken = self.broken.iter().copied();
+        broken.filter(|at| self.verdict != Verdict::Broke || !self.spoilt.contains(at))
+    }
 }
 
 impl Measured {

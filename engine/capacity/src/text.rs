@@ -117,13 +117,11 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
 /// The verdict in words, with the objective that broke worst.
 pub(crate) fn result(probe: &Probe, finding: &Finding) -> String {
     let worst = probe
-        .broken
-        .iter()
-        .filter(|at| !probe.spoilt.contains(at) || probe.verdict != Verdict::Broke)
+        .reasons()
         .filter_map(|at| {
             let (slo, share) = (
-                finding.settings.slos.get(*at)?,
-                probe.measured.shares.get(*at)?,
+                finding.settings.slos.get(at)?,
+                probe.measured.shares.get(at)?,
             );
             Some((slo, share.value()))
         })
