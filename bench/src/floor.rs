@@ -86,7 +86,7 @@ impl<'a> Floor<'a> {
             .setup_defer_taskrun()
             .setup_coop_taskrun()
             .setup_cqsize((connections * 4).next_power_of_two().clamp(1024, 65_536))
-            .build((connections * 2).next_power_of_two().clamp(64, 4096))?;
+            .build((connections * 2).next_power_of_two().clamp(64, 256))?;
         let connections: Vec<Connection> = (0..connections)
             .map(|number| {
                 // The target is to keep up: what its backlog has no room for is refused.

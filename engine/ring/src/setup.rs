@@ -31,11 +31,6 @@ impl Settings {
         }
     }
 
-    /// Entries of the submission queue: a turn's sends rarely need more, and when they do they are submitted in parts.
-    pub(crate) fn submissions(&self) -> u32 {
-        self.sockets.next_power_of_two().clamp(256, 4096)
-    }
-
     /// Entries of the completion queue: a turn in which every socket has something must fit.
     pub(crate) fn completions(&self) -> u32 {
         // The table has room for twice the connections: two for each.
@@ -96,6 +91,10 @@ impl std::error::Error for SetupError {
     }
 }
 
+/// Entries of the submission queue; when more are queued before a turn, they are submitted in parts. Every entry of the
+/// queue is written in its turn, 64 bytes each: a long queue is so much of the cache.
+const SUBMISSIONS: u32 = 256;
+
 pub(crate) type Uring = IoUring<squeue::Entry, cqueue::Entry>;
 
 /// A ring with the flags of the data path; `NO_SQARRAY` (6.6) only where the kernel has it.
@@ -110,7 +109,7 @@ pub(crate) fn build(settings: &Settings) -> Result<Uring, SetupError> {
     let mut newest = builder.clone();
     newest.setup_no_sqarray();
     newest
-        .build(settings.submissions())
-        .or_else(|_| builder.build(settings.submissions()))
+        .build(SUBMISSIONS)
+        .or_else(|_| builder.build(SUBMISSIONS))
         .map_err(|e| SetupError::new("cannot set up an io_uring", e))
 }

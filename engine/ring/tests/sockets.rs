@@ -325,6 +325,37 @@ fn every_connection_of_a_full_ring_can_be_replaced_in_one_turn() {
 }
 
 #[test]
+fn what_a_full_queue_hands_over_before_the_turn_has_its_own_time() {
+    const SENDS: usize = 600;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+    let (listener, address) = listener();
+    let mut ring = Ring::new(&Settings::for_connections(SENDS as u32)).unwrap();
+    let mut slots = Vec::new();
+    let mut peers = Vec::new();
+    for _ in 0..SENDS {
+        slots.push(connect(&mut ring, address));
+        peers.push(listener.accept().unwrap().0);
+    }
+    let (early, late) = slots.split_at(SENDS - 1);
+    for &slot in early {
+        ring.send(slot, b"early").unwrap();
+    }
+    thread::sleep(PAUSE);
+    ring.send(late[0], b"late!").unwrap();
+    ring.turn(Some(0), |_| {});
+
+    // The order of the sends is the order of their times.
+    assert!(slots.is_sorted_by_key(|&slot| ring.sent_ns(slot)));
+    let last_ns = ring.sent_ns(late[0]);
+    assert_eq!(last_ns, ring.submitting_ns());
+    assert!(ring.sent_ns(early[0]) + PAUSE.as_nanos() as u64 <= last_ns);
+    for peer in &mut peers {
+        let mut bytes = [0; 5];
+        peer.read_exact(&mut bytes).unwrap();
+    }
+}
+
+#[test]
 fn a_peer_that_talks_to_a_socket_nobody_reads_holds_few_buffers_and_loses_nothing() {
     let (listener, address) = listener();
     let mut ring = ring();

@@ -63,6 +63,8 @@ pub struct Ring {
     rests: Rests,
     /// Sockets whose send is staged and not yet submitted.
     staged: Vec<Slot>,
+    /// So many of them were handed over before the turn, because the submission queue was full.
+    handed_over: usize,
     /// Sockets and listeners whose multishot operation ended and is due again.
     rearm: Vec<Slot>,
     /// Sockets whose receive ended because no buffer was free: armed again when one is.
@@ -107,6 +109,7 @@ impl Ring {
             addresses: Vec::new(),
             rests: Rests::default(),
             staged: Vec::with_capacity(settings.sockets as usize),
+            handed_over: 0,
             rearm: Vec::with_capacity(settings.sockets as usize),
             starved: Vec::new(),
             relisten: Vec::new(),
@@ -144,13 +147,13 @@ impl Ring {
         socket.sending = true;
         if bytes.len() > CHUNK_BYTES {
             let generation = socket.generation;
-            // Not in the arena, but its time is taken as that of the others.
-            self.staged.push(slot);
             self.send_rest(Rest {
                 slot,
                 generation,
                 bytes: bytes.into(),
             });
+            // Not in the arena, but its time is taken as that of the others.
+            self.staged.push(slot);
             return Ok(());
         }
         let staged = self.arena.stage(bytes);
@@ -162,10 +165,11 @@ impl Ring {
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
             .user_data(data);
-        self.staged.push(slot);
         // The pointer stays good until the kernel has taken the entry: the arena is cleared only when a turn has handed
         // over all that was queued before it. With MSG_DONTWAIT the kernel does not keep it past that.
         self.push(&entry);
+        // Not before: what a full queue hands over is what was queued earlier.
+        self.staged.push(slot);
         Ok(())
     }
 
@@ -312,10 +316,22 @@ impl Ring {
         // SAFETY: every pointer in an entry made here leads to memory that the ring keeps until the kernel has taken
         // the entry (arena, addresses) or has answered it (rests, provided buffers).
         while unsafe { self.ring.submission().push(entry) }.is_err() {
-            // The queue is full: hand it over. An error here leaves it full, and the next round tries again; the only
-            // lasting one (EBUSY, a completion queue that overflowed) ends as soon as the turn reaps.
-            self.enters += 1;
-            if let Err(error) = self.ring.submit() {
+            self.hand_over();
+        }
+    }
+
+    /// Submits a full queue before the turn. An error leaves it full, and the next try comes at once; the only lasting
+    /// one (EBUSY, a completion queue that overflowed) ends as soon as the turn reaps.
+    #[cold]
+    fn hand_over(&mut self) {
+        let now_ns = now_ns();
+        for slot in &self.staged[self.handed_over..] {
+            self.sockets[slot.at()].sent_ns = now_ns;
+        }
+        self.enters += 1;
+        match self.ring.submit() {
+            Ok(_) => self.handed_over = self.staged.len(),
+            Err(error) => {
                 assert!(is_passing(&error), "io_uring_enter: {error}");
                 self.flush_overflow();
             }

@@ -51,7 +51,7 @@ impl Ring {
         self.arm();
         self.buffers.publish();
         self.submitting_ns = now_ns();
-        for slot in &self.staged {
+        for slot in &self.staged[self.handed_over..] {
             self.sockets[slot.at()].sent_ns = self.submitting_ns;
         }
         self.enters += 1;
@@ -82,6 +82,7 @@ impl Ring {
                     socket.sending = false;
                 }
             }
+            self.handed_over = 0;
             self.arena.clear();
             if self.addresses.len() > ADDRESSES_KEPT {
                 self.addresses.clear();
