@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use loadr_config::OriginId;
 use loadr_ring::Slot;
+use smallvec::SmallVec;
 
 use super::caching::Caching;
 use super::exchange::{Broken, Call};
@@ -25,12 +26,15 @@ pub(super) struct Connection {
     pub(super) tls: Option<Box<Session>>,
 }
 
+/// Most plans have one origin: its connection is where the user is.
+pub(super) type Connections = SmallVec<[Option<Connection>; 1]>;
+
 pub(super) struct Client {
     pub(super) shard: Rc<Shard>,
     /// What the events of its connections wake.
     pub(super) task: TaskId,
     /// By [`OriginId`].
-    pub(super) connections: Vec<Option<Connection>>,
+    pub(super) connections: Connections,
     pub(super) reader: Reader,
     /// The last request that is kept, see [`Call::is_kept`].
     pub(super) sent: Vec<u8>,

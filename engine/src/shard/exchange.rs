@@ -424,15 +424,13 @@ impl Shard {
     ) -> Verdict {
         let mut tools = self.tools.borrow_mut();
         let mut record = self.record.borrow_mut();
-        let mut vars = call.own.vars.borrow_mut();
-        let mut instances = call.own.instances.borrow_mut();
         Judge {
             program: &self.program,
             plugins: &self.plugins,
             tools: &mut tools,
             record: &mut record,
-            vars: &mut vars,
-            instances: &mut instances,
+            vars: &call.own.vars,
+            instances: &call.own.instances,
         }
         .judge(call.request, response, duration_ns)
     }

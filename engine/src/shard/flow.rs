@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use loadr_config::{Items, Pause, Program, RequestId, Step, Strategy, Template, VarId};
 
+use smallvec::SmallVec;
+
 use super::rng::Rng;
 use super::vu::{Next, Vu};
 use crate::clock::now_ns;
@@ -25,6 +27,9 @@ pub(super) struct Frame<'p> {
     at: usize,
     again: Again,
 }
+
+/// The lists that are being worked off, each within the one before it. Most flows are flat.
+pub(super) type Frames<'p> = SmallVec<[Frame<'p>; 1]>;
 
 /// Whether a list of steps is begun again at its end.
 enum Again {
@@ -80,7 +85,7 @@ impl Vu {
     pub(super) fn iterate<'p>(
         &mut self,
         flow: &'p [Step],
-        frames: &mut Vec<Frame<'p>>,
+        frames: &mut Frames<'p>,
         began_ns: u64,
     ) -> impl Future<Output = Next> {
         frames.clear();
@@ -151,7 +156,7 @@ impl Vu {
     }
 
     /// Goes to the next request of a flow in which nothing waits; `None` at its end.
-    pub(super) fn next_request(&mut self, frames: &mut Vec<Frame<'_>>) -> Option<RequestId> {
+    pub(super) fn next_request(&mut self, frames: &mut Frames<'_>) -> Option<RequestId> {
         loop {
             let frame = frames.last_mut()?;
             let Some(step) = frame.steps.get(frame.at) else {

@@ -4,6 +4,8 @@ mod condition;
 mod extract;
 mod refine;
 
+use std::cell::RefCell;
+
 use loadr_config::{OnFailure, Program, Request};
 use loadr_plugin_host::CallError;
 
@@ -60,9 +62,10 @@ pub(crate) struct Judge<'s> {
     pub(crate) plugins: &'s LoadedPlugins,
     pub(crate) tools: &'s mut Tools,
     pub(crate) record: &'s mut Record,
-    pub(crate) vars: &'s mut Vars,
-    /// The virtual user's own plugin instances.
-    pub(crate) instances: &'s mut Instances,
+    /// The virtual user's own values and plugin instances: in cells, so that a step which wants neither leaves their
+    /// memory alone.
+    pub(crate) vars: &'s RefCell<Vars>,
+    pub(crate) instances: &'s RefCell<Instances>,
 }
 
 impl Judge<'_> {

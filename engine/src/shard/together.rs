@@ -9,6 +9,7 @@ use std::time::Duration;
 use loadr_config::{RendezvousId, ScenarioId, Step};
 
 use super::client::Client;
+use super::flow::Frames;
 use super::state::Shard;
 use super::tasks::{TaskId, signal};
 use super::vu::{BACKOFF_NS_FIRST, Next, Vu};
@@ -95,7 +96,7 @@ impl Vu {
     }
 
     async fn branch(&mut self, steps: &[Step], began_ns: u64) -> Next {
-        let mut frames = Vec::new();
+        let mut frames = Frames::new();
         self.iterate(steps, &mut frames, began_ns).await
     }
 

@@ -24,8 +24,8 @@ pub struct Trial {
     plugins: LoadedPlugins,
     tools: Tools,
     record: Record,
-    vars: Vars,
-    instances: Instances,
+    vars: RefCell<Vars>,
+    instances: RefCell<Instances>,
     reader: Reader,
     known_head: KnownHead,
     out: (Vec<u8>, Vec<u8>),
@@ -50,8 +50,8 @@ impl Trial {
         Some(Self {
             tools: Tools::new(&program, Box::new([]), 1),
             record: Record::new(&program),
-            vars: Vars::of(&feed, 1),
-            instances: Box::new([]),
+            vars: RefCell::new(Vars::of(&feed, 1)),
+            instances: RefCell::default(),
             reader: Reader::default(),
             known_head: KnownHead::default(),
             out: Default::default(),
@@ -74,8 +74,8 @@ impl Trial {
             plugins: &self.plugins,
             tools: &mut self.tools,
             record: &mut self.record,
-            vars: &mut self.vars,
-            instances: &mut self.instances,
+            vars: &self.vars,
+            instances: &self.instances,
         };
         let verdict = judge.judge(&self.program.requests[0], &response, 1_000_000);
         verdict.failed.is_none()
@@ -161,8 +161,10 @@ impl Trial {
         body.clear();
         let content = request.body.as_ref();
         let rendered = content
-            .map_or(Ok(()), |content| render(content, &self.vars, 0, body))
-            .and_then(|()| render(&request.head, &self.vars, body.len(), head));
+            .map_or(Ok(()), |content| {
+                render(content, &*self.vars.borrow(), 0, body)
+            })
+            .and_then(|()| render(&request.head, &*self.vars.borrow(), body.len(), head));
         rendered.map_or(0, |()| head.len() + body.len())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::flow::STEPS_AT_ONCE;
+use super::flow::{Frames, STEPS_AT_ONCE};
 use super::state::{NEVER, Phase};
 use super::tasks::signal;
 use super::vu::{Next, Vu};
@@ -34,8 +34,7 @@ impl Vu {
                 return Box::pin(self.run_pipelined(user, work)).await;
             }
             let flow = &shard.program.scenarios[self.scenario.at()].flow;
-            // Most flows are flat, and every user has one.
-            let mut frames = Vec::with_capacity(1);
+            let mut frames = Frames::new();
             let mut began_ns = now_ns();
             while let Some(start_ns) = self.turn(user, work, began_ns).await {
                 began_ns = start_ns;

@@ -45,7 +45,13 @@ impl Judge<'_> {
             Condition::Plugin(id) => {
                 let site = (*id, &self.program.call_sites[id.at()]);
                 self.tools
-                    .check(self.plugins, self.instances, site, asked, self.record)
+                    .check(
+                        self.plugins,
+                        &mut self.instances.borrow_mut(),
+                        site,
+                        asked,
+                        self.record,
+                    )
                     .map_err(|error| (kind_of(&error), error.to_string()))?
             }
             Condition::JsonPath { path, wants } => self.json_path(*path, wants, asked)?,
@@ -147,7 +153,7 @@ impl Judge<'_> {
     ) -> Result<R, Unknown> {
         let mut scratch = std::mem::take(&mut self.tools.scratch);
         scratch.clear();
-        let rendered = render(template, &*self.vars, 0, &mut scratch);
+        let rendered = render(template, &*self.vars.borrow(), 0, &mut scratch);
         let read = rendered.map(|()| read(&scratch));
         self.tools.scratch = scratch;
         read.map_err(|error| (error.kind(), error.text(self.program)))

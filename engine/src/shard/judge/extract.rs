@@ -49,12 +49,18 @@ impl Judge<'_> {
         asked: &Asked<'_>,
     ) -> Result<(), Failed> {
         let var = extract.var;
-        let mut value = self.vars.take(var);
+        let mut value = self.vars.borrow_mut().take(var);
         value.clear();
         let mut found = self.find(extract, asked, &mut value);
         if let (Ok(is_json), Some(how)) = (&found, &extract.refine) {
             let is_json = how.is_json(*is_json);
-            let judged = refine(how, &mut value, self.program, self.vars, self.tools);
+            let judged = refine(
+                how,
+                &mut value,
+                self.program,
+                &self.vars.borrow(),
+                self.tools,
+            );
             found = judged.map(|()| is_json).map_err(|refused| match refused {
                 Refused::Unusable(text) => Miss::Nothing(Some((ErrorKind::Extract, text))),
                 Refused::Check(text) => {
@@ -66,13 +72,13 @@ impl Judge<'_> {
         }
         let (kind, text, on_failure) = match (found, &extract.default) {
             (Ok(is_json), _) => {
-                self.vars.put(var, value, is_json);
+                self.vars.borrow_mut().put(var, value, is_json);
                 return Ok(());
             }
             (Err(Miss::Nothing(_)), Some(default)) => {
                 value.clear();
                 value.extend_from_slice(&default.bytes);
-                self.vars.put(var, value, default.is_json);
+                self.vars.borrow_mut().put(var, value, default.is_json);
                 return Ok(());
             }
             (Err(Miss::Nothing(why)), None) => {
@@ -82,8 +88,8 @@ impl Judge<'_> {
             (Err(Miss::Broken(kind, text, on_failure)), _) => (kind, Some(text), on_failure),
         };
         // Its memory stays with the variable.
-        self.vars.put(var, value, false);
-        self.vars.unset(var);
+        self.vars.borrow_mut().put(var, value, false);
+        self.vars.borrow_mut().unset(var);
         self.record.error(kind, || {
             let name = &self.program.vars[var.at()];
             match text.as_deref() {
@@ -116,7 +122,14 @@ impl Judge<'_> {
             ExtractSource::Plugin(id) => {
                 let site = (*id, &program.call_sites[id.at()]);
                 tools
-                    .extract(plugins, instances, site, asked, record, out)
+                    .extract(
+                        plugins,
+                        &mut instances.borrow_mut(),
+                        site,
+                        asked,
+                        record,
+                        out,
+                    )
                     // A plugin that fails is no plugin that finds nothing: the default does not hide it.
                     .map_err(|error| {
                         Miss::Broken(kind_of(&error), error.to_string(), OnFailure::Continue)

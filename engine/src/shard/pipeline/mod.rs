@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use loadr_config::Step;
 
-use super::flow::{Frame, STEPS_AT_ONCE};
+use super::flow::{Frame, Frames, STEPS_AT_ONCE};
 use super::tasks::signal;
 use super::turns::Work;
 use super::vu::{Next, Vu};
@@ -35,7 +35,7 @@ impl Vu {
         let shard = Rc::clone(&self.shard);
         let scenario = &shard.program.scenarios[self.scenario.at()];
         let mut line = Line::new(scenario.pipeline as usize);
-        let mut frames = Vec::new();
+        let mut frames = Frames::new();
         loop {
             let next = self
                 .work_off(&mut line, &mut frames, (&scenario.flow, user, work))
@@ -60,7 +60,7 @@ impl Vu {
     async fn work_off<'p>(
         &mut self,
         line: &mut Line,
-        frames: &mut Vec<Frame<'p>>,
+        frames: &mut Frames<'p>,
         (flow, user, work): (&'p [Step], u32, Work),
     ) -> Next {
         let shard = Rc::clone(&self.shard);
@@ -170,7 +170,7 @@ impl Vu {
     async fn look_ahead<'p>(
         &mut self,
         line: &mut Line,
-        frames: &mut Vec<Frame<'p>>,
+        frames: &mut Frames<'p>,
         (flow, user, work): (&'p [Step], u32, Work),
         now: u64,
     ) -> Next {
@@ -238,7 +238,7 @@ impl Vu {
 
     /// Does what failed asserts ask for. Whatever it is, it ends the iteration that is being sent.
     #[cold]
-    fn heed(&mut self, line: &mut Line, frames: &mut Vec<Frame<'_>>) {
+    fn heed(&mut self, line: &mut Line, frames: &mut Frames<'_>) {
         for (id, verdict) in std::mem::take(&mut line.verdicts) {
             if self.follow(id, &verdict) == Next::Step || !line.is_within {
                 continue;
