@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use loadr_config::{Items, Pause, Program, RequestId, Step, Strategy, Template, VarId};
-
 use smallvec::SmallVec;
 
 use super::rng::Rng;
