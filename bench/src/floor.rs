@@ -86,6 +86,7 @@ impl<'a> Floor<'a> {
             .setup_defer_taskrun()
             .setup_coop_taskrun()
             .setup_cqsize((connections * 4).next_power_of_two().clamp(1024, 65_536))
+            // No longer than it must be: the queue is gone through in turn, and is cache that the sockets want.
             .build((connections * 2).next_power_of_two().clamp(64, 256))?;
         let connections: Vec<Connection> = (0..connections)
             .map(|number| {

@@ -42,6 +42,8 @@ pub(crate) enum State {
     Closing,
 }
 
+const _: () = assert!(size_of::<Socket>() == 64);
+
 /// A line of the cache each: with thousands of connections it is one that is not there.
 #[repr(align(64))]
 pub(crate) struct Socket {

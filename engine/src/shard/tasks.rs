@@ -29,6 +29,8 @@ pub(crate) mod signal {
 
 const NEVER: u64 = u64::MAX;
 
+const _: () = assert!(size_of::<Entry>() == 64);
+
 /// A line of the cache each: with thousands of users it is one that is not there.
 #[repr(align(64))]
 struct Entry {

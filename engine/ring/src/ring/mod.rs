@@ -324,10 +324,7 @@ impl Ring {
     /// one (EBUSY, a completion queue that overflowed) ends as soon as the turn reaps.
     #[cold]
     fn hand_over(&mut self) {
-        let now_ns = now_ns();
-        for slot in &self.staged[self.handed_over..] {
-            self.sockets[slot.at()].sent_ns = now_ns;
-        }
+        self.time_staged(now_ns());
         self.enters += 1;
         match self.ring.submit() {
             Ok(_) => self.handed_over = self.staged.len(),
@@ -335,6 +332,14 @@ impl Ring {
                 assert!(is_passing(&error), "io_uring_enter: {error}");
                 self.flush_overflow();
             }
+        }
+    }
+
+    /// A call begins that submits what is staged and was not handed over before.
+    #[inline]
+    fn time_staged(&mut self, now_ns: u64) {
+        for slot in &self.staged[self.handed_over..] {
+            self.sockets[slot.at()].sent_ns = now_ns;
         }
     }
 

@@ -51,9 +51,7 @@ impl Ring {
         self.arm();
         self.buffers.publish();
         self.submitting_ns = now_ns();
-        for slot in &self.staged[self.handed_over..] {
-            self.sockets[slot.at()].sent_ns = self.submitting_ns;
-        }
+        self.time_staged(self.submitting_ns);
         self.enters += 1;
         let outcome = if until_ns == u64::MAX {
             self.ring.submit_and_wait(1)
